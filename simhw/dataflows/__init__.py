@@ -1,0 +1,7 @@
+"""One machine behaviour per file. Importing this package registers every shipped dataflow."""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,89 @@
+"""The on-chip memory between DRAM and the array, in regions with a size each."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simhw import core
+
+
+class BufferRegion(core.Component, kind="buffer_region"):
+    """Part of an SRAM that holds one sort of data; refuses more words than it has room for."""
+
+    ACTIONS = ("read", "write")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        size_kib: core.Size
+        word_bits: core.Count = 16
+
+        @property
+        def words(self) -> int:
+            return int(self.size_kib * 1024 * 8) // self.word_bits
+
+    def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
+        super().__init__(sim, name, spec)
+        self.held: dict[Hashable, Any] = {}
+
+    def write(self, key: Hashable, value: Any) -> None:
+        self.count("write")
+        self.held[key] = value
+        if len(self.held) > self.spec.words:
+            raise OverflowError(f"{self.name}: holds {len(self.held)} words, has room for {self.spec.words}")
+
+    def read(self, key: Hashable) -> Any:
+        self.count("read")
+        return self.held[key]
+
+    def drop(self, key: Hashable) -> Any:
+        """Free a word's room and return what it held."""
+        return self.held.pop(key)
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        return {"sram_bits": spec.words * spec.word_bits}
+
+
+class GlobalBuffer(core.Component, kind="global_buffer"):
+    """One SRAM: a region for filters on their way, and a rest that inputs and partial sums share.
+
+    Inputs and sums are booked apart (`ifmap`, `psum`) because publications count them apart;
+    they share `size_kib - filter_kib` as each layer needs.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        size_kib: core.Size
+        filter_kib: core.Size
+        word_bits: core.Count = 16
+
+        @property
+        def shared_words(self) -> int:
+            """Words that inputs and sums share."""
+            return int((self.size_kib - self.filter_kib) * 1024 * 8) // self.word_bits
+
+        @property
+        def filter_region_words(self) -> int:
+            return int(self.filter_kib * 1024 * 8) // self.word_bits
+
+    def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
+        super().__init__(sim, name, spec)
+        inner = self.parts(spec)
+        self.ifmap = BufferRegion(sim, f"{name}.ifmap", inner["ifmap"][1])  # type: ignore[arg-type]
+        self.psum = BufferRegion(sim, f"{name}.psum", inner["psum"][1])  # type: ignore[arg-type]
+        self.filter = BufferRegion(sim, f"{name}.filter", inner["filter"][1])  # type: ignore[arg-type]
+
+    @classmethod
+    def parts(cls, spec: Spec) -> Mapping[str, tuple[type[core.Component], core.Spec]]:
+        shared = BufferRegion.Spec(size_kib=spec.size_kib - spec.filter_kib, word_bits=spec.word_bits)
+        return {
+            "ifmap": (BufferRegion, shared),
+            "psum": (BufferRegion, shared),
+            "filter": (BufferRegion, BufferRegion.Spec(size_kib=spec.filter_kib, word_bits=spec.word_bits)),
+        }
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        return {"sram_bits": int(spec.size_kib * 1024 * 8)}

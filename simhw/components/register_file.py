@@ -1,0 +1,35 @@
+"""A scratchpad made of registers or a small SRAM, next to the arithmetic that uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from simhw import core
+
+
+class RegisterFile(core.Component, kind="register_file"):
+    """Words at fixed addresses; one read and one write in a cycle. Unwritten words read as zero."""
+
+    ACTIONS = ("read", "write")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        words: core.Count
+        word_bits: core.Count = 16
+
+    def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
+        super().__init__(sim, name, spec)
+        self.words: list[Any] = [0] * spec.words
+
+    def read(self, address: int) -> Any:
+        self.count("read")
+        return self.words[address]
+
+    def write(self, address: int, value: Any) -> None:
+        self.count("write")
+        self.words[address] = value
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        return {"register_bits": spec.words * spec.word_bits}

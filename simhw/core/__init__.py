@@ -1,0 +1,47 @@
+"""The event core: engine, components, dataflows, and the books they keep."""
+
+from simhw.core.component import Component, component_kinds, load_plugin
+from simhw.core.dataflow import (
+    Dataflow,
+    Layer,
+    Outcome,
+    Phase,
+    Role,
+    Twin,
+    dataflow_kinds,
+    twin_kinds,
+)
+from simhw.core.engine import ClockDomain, Simulation, Span
+from simhw.core.machine import Grid, Machine
+from simhw.core.spec import Choice, Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
+from simhw.core.tally import Tally, strip_indexes
+
+__all__ = [
+    "Choice",
+    "ClockDomain",
+    "Component",
+    "Count",
+    "Cycles",
+    "Dataflow",
+    "Flag",
+    "Grid",
+    "Layer",
+    "Machine",
+    "Megahertz",
+    "Outcome",
+    "Phase",
+    "Role",
+    "Simulation",
+    "Size",
+    "Span",
+    "Spec",
+    "Tally",
+    "Twin",
+    "Wants",
+    "component_kinds",
+    "dataflow_kinds",
+    "load_plugin",
+    "strip_indexes",
+    "twin_kinds",
+    "wanted",
+]

@@ -1,0 +1,168 @@
+"""How a machine moves data: dataflows (compiled) and their twins (stepped), and what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from simpy import Event
+
+from simhw.core.component import Component
+from simhw.core.machine import Machine, Part
+from simhw.core.spec import Spec
+from simhw.errors import PluginError
+from simhw.shapes import LayerShape, NumberFormat
+
+Array = NDArray[Any]
+Steps = Generator[Event, Any, Any]
+
+
+class Layer(Protocol):
+    """What a dataflow sees of one layer of a trace. Arrays are read-only."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def shape(self) -> LayerShape: ...
+    @property
+    def activation(self) -> str | None: ...
+    @property
+    def formats(self) -> Mapping[str, NumberFormat]: ...
+    @property
+    def shift(self) -> int: ...
+    @property
+    def reads_network_input(self) -> bool: ...
+    @property
+    def weights(self) -> Array: ...
+    @property
+    def bias(self) -> Array: ...
+    @property
+    def inputs(self) -> Array: ...
+    @property
+    def expected(self) -> Array: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """What a dataflow needs of whatever fills a role: Spec fields, and whether it is a grid."""
+
+    fields: tuple[str, ...] = ()
+    grid: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """What runs between two moments at which the machine is drained: here, one layer or several.
+
+    `mapping` is the plan's choice for each layer, as plain data a file can hold.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    mapping: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a phase left: outputs by layer (none in a run without values) and the dataflow's own numbers."""
+
+    outputs: dict[str, Array] = field(default_factory=dict[str, Array])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Dataflow:
+    """One behaviour of machines. A subclass with a kind registers it.
+
+    `plan` decides what goes where; `execute` computes values and work without time; `schedule`
+    plays the work on the machine, in SimPy. Values and executed work are a function of mapping
+    order alone, never of when anything arrives.
+    """
+
+    KIND: ClassVar[str] = ""
+    ROLES: ClassVar[Mapping[str, Role]] = {}
+    COUPLED: ClassVar[bool] = False
+    Options: ClassVar[type[Spec]] = Spec
+
+    def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if kind:
+            _register(_DATAFLOWS, cls, kind)
+
+    def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
+        self.parts = parts
+        self.options = options
+        self.clock_mhz = clock_mhz
+
+    def plan(
+        self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Iterable[Phase]:
+        """Yield the phases of a network; `mapping` is a published one, by layer name."""
+        raise NotImplementedError
+
+    def execute(self, phase: Phase, values: bool) -> Any:
+        """Return the phase's work: what every unit performs, and the outputs if `values`."""
+        raise NotImplementedError
+
+    def schedule(self, machine: Machine, phase: Phase, work: Any) -> Generator[Event, Any, Outcome]:
+        """Play the work on the machine; the return value is the phase's outcome."""
+        raise NotImplementedError
+
+
+class Twin:
+    """The same machine in plain Python, cycle by cycle. It shares no formula with its dataflow."""
+
+    KIND: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if kind:
+            _register(_TWINS, cls, kind)
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def run(self, machine: Machine, phase: Phase) -> Generator[Event, Any, Outcome]:
+        """Simulate the phase; the return value is its outcome."""
+        raise NotImplementedError
+
+
+_DATAFLOWS: dict[str, type[Dataflow]] = {}  # filled when classes are defined, never written otherwise
+_TWINS: dict[str, type[Twin]] = {}
+
+
+def _register(registry: dict[str, Any], cls: type[Any], kind: str) -> None:
+    known = registry.get(kind)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise PluginError(
+            f"{cls.__module__}.{cls.__qualname__}: {kind!r} is already that of "
+            f"{known.__module__}.{known.__qualname__}; choose another name"
+        )
+    cls.KIND = kind
+    registry[kind] = cls
+
+
+def dataflow_kinds() -> dict[str, type[Dataflow]]:
+    """Return every registered dataflow."""
+    return dict(sorted(_DATAFLOWS.items()))
+
+
+def twin_kinds() -> dict[str, type[Twin]]:
+    """Return every registered twin, under the kind of its dataflow."""
+    return dict(sorted(_TWINS.items()))
+
+
+def fits_role(role: Role, part: Part) -> list[str]:
+    """Return the Spec fields that `role` needs and the part's kind lacks."""
+    known = part.spec.to_dict()
+    return [name for name in role.fields if name not in known]
+
+
+def to_array(values: Any) -> NDArray[np.int64]:
+    """Return whole numbers as the array a ledger keeps."""
+    return np.asarray(values, dtype=np.int64)

@@ -1,0 +1,84 @@
+"""The engine: SimPy with whole cycles, clock domains, a ledger and, if asked, a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import simpy
+
+from simhw.core.tally import Tally
+
+# SimPy serves one instant's events by priority, then by insertion: URGENT 0, NORMAL 1. Arbiters
+# decide after everything else of their cycle has happened, so insertion never decides.
+LATE = 2
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that went on in a unit from one cycle up to another."""
+
+    unit: str
+    what: str
+    start_cycle: int
+    end_cycle: int
+
+
+class Simulation(simpy.Environment):
+    """One run's time, in whole cycles of the accelerator's clock, and its books.
+
+    `ledger` counts actions and knows no joules; `activity` says where each unit's cycles went
+    (busy, and stalls by cause); `timeline` holds spans when the run was asked to keep them.
+    """
+
+    def __init__(self, *, clock_mhz: float = 1000.0, log: bool = False) -> None:
+        super().__init__(initial_time=0)
+        self.clock_mhz = clock_mhz
+        self.ledger = Tally()
+        self.activity = Tally()
+        self.timeline: list[Span] | None = [] if log else None
+
+    @property
+    def cycle(self) -> int:
+        """The present cycle."""
+        return int(self.now)
+
+    def at_end_of_cycle(self, decide: Callable[[], None]) -> None:
+        """Call `decide` after everything else of this cycle has happened."""
+        event = simpy.Event(self)
+        event._ok = True  # pyright: ignore[reportPrivateUsage] - as simpy.Timeout marks itself
+        event._value = None  # pyright: ignore[reportPrivateUsage]
+        event.callbacks.append(lambda _: decide())
+        self.schedule(event, priority=LATE)  # pyright: ignore[reportArgumentType]
+
+    def fire(self, event: simpy.Event, delay_cycles: int, value: Any = None) -> None:
+        """Let `event` happen a whole number of cycles from now."""
+        event._ok = True  # pyright: ignore[reportPrivateUsage]
+        event._value = value  # pyright: ignore[reportPrivateUsage]
+        self.schedule(event, delay=delay_cycles)
+
+    def log(self, unit: str, what: str, start_cycle: int, end_cycle: int) -> None:
+        """Keep a span, if a timeline is kept."""
+        if self.timeline is not None and end_cycle > start_cycle:
+            self.timeline.append(Span(unit, what, start_cycle, end_cycle))
+
+
+class ClockDomain:
+    """A clock beside the accelerator's own; both begin with an edge at cycle 0.
+
+    Edge k of this domain falls within, and is seen at, accelerator cycle ceil(k * own / other).
+    """
+
+    def __init__(self, clock_mhz: float, accelerator_mhz: float) -> None:
+        ratio = Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))
+        self._cycles, self._ticks = ratio.numerator, ratio.denominator
+
+    def cycle_of(self, tick: int) -> int:
+        """Return the accelerator cycle at which edge `tick` is seen."""
+        return -(-tick * self._cycles // self._ticks)
+
+    def tick_from(self, cycle: int) -> int:
+        """Return the first edge that is not before accelerator cycle `cycle`."""
+        return -(-cycle * self._ticks // self._cycles)

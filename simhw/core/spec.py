@@ -1,0 +1,113 @@
+"""Specs: what never changes about a part, checked against its annotations wherever it is built."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from simhw.errors import DescriptionError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Wants:
+    """The words in which a field says what it accepts."""
+
+    text: str
+
+
+Count = Annotated[int, Field(strict=True, ge=1), Wants("a whole number of at least 1")]
+Cycles = Annotated[int, Field(strict=True, ge=0), Wants("a whole number of cycles, at least 0")]
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False), Wants("a number above 0")]
+Megahertz = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False), Wants("a number of MHz above 0")]
+Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
+
+
+def Choice(*words: str) -> Any:  # noqa: N802 - reads as a type where it is used
+    """An annotation for one of a few words: `order: Choice("rows", "columns")`."""
+    return Annotated[Literal[words], Wants(f"one of {', '.join(words)}")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Base of every Spec: a frozen dataclass that refuses values its annotations do not allow."""
+
+    def __post_init__(self) -> None:
+        faults = faults_of(type(self), {f.name: getattr(self, f.name) for f in fields(self)})
+        if faults:
+            raise DescriptionError([f"{field}: {fault}" for field, fault in faults])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from plain data, with every fault in one raise."""
+        faults = faults_of(cls, values, whole=True)
+        if faults:
+            raise DescriptionError([f"{field}: {fault}" for field, fault in faults])
+        return cls(**values)
+
+
+@functools.cache
+def _adapters(spec: type[Spec]) -> dict[str, tuple[TypeAdapter[Any], str, bool]]:
+    """Per field: pydantic's check, the words for what it wants, and whether it must be given."""
+    hints = get_type_hints(spec, include_extras=True)
+    return {
+        f.name: (
+            TypeAdapter(hints[f.name]),
+            wanted(hints[f.name]),
+            f.default is MISSING and f.default_factory is MISSING,
+        )
+        for f in fields(spec)
+    }
+
+
+def wanted(annotation: Any) -> str:
+    """Return the words for what an annotation accepts."""
+    for note in getattr(annotation, "__metadata__", ()):
+        if isinstance(note, Wants):
+            return note.text
+    choices = [wanted(a) for a in get_args(annotation) if a is not type(None)]
+    if choices and get_origin(annotation) is not Annotated and type(None) in get_args(annotation):
+        return f"{choices[0]}, or null"
+    return f"a {getattr(annotation, '__name__', annotation)}"
+
+
+def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) -> list[tuple[str, str]]:
+    """Return (field, what is wrong) for every fault; `whole` also reports unknown and missing fields."""
+    known = _adapters(spec)
+    faults: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if name not in known:
+            if whole:
+                faults.append((name, f"unknown field {name!r}{did_you_mean(name, known)}"))
+            continue
+        adapter, words, _ = known[name]
+        # a YAML true is an int to Python; nobody who writes `lanes: true` means one lane
+        wrong = isinstance(value, bool) and "true or false" not in words
+        try:
+            if not wrong:
+                adapter.validate_python(value)
+        except ValidationError:
+            wrong = True
+        if wrong:
+            faults.append((name, f"wants {words}, got {value!r}"))
+    if whole:
+        faults += [
+            (name, f"is missing; wants {words}")
+            for name, (_, words, required) in known.items()
+            if required and name not in values
+        ]
+    return faults
+
+
+def describe_fields(spec: type[Spec]) -> list[dict[str, Any]]:
+    """Return name, what it wants and default of every field, for `simhw list`."""
+    return [
+        {"field": f.name, "wants": _adapters(spec)[f.name][1]}
+        | ({} if _adapters(spec)[f.name][2] else {"default": f.default})
+        for f in fields(spec)
+    ]
