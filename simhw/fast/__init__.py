@@ -1,0 +1,10 @@
+"""Compiled functions, each under its plain definition: arrays and integers in, values out.
+
+Every function compiled by numba has a twin of the same name ending in `_plain`, written another way,
+which is its definition. Each compiles at its first call and is kept on disk after that.
+"""
+
+from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
+from simhw.fast.requantize import NONE, RELU, RELU6, requantize
+
+__all__ = ["NONE", "RELU", "RELU6", "conv_accumulate", "conv_accumulate_plain", "requantize"]
