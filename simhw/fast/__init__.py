@@ -6,5 +6,18 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
+from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
+from simhw.fast.zeros import nonzero_taps
 
-__all__ = ["NONE", "RELU", "RELU6", "conv_accumulate", "conv_accumulate_plain", "requantize"]
+__all__ = [
+    "NONE",
+    "RELU",
+    "RELU6",
+    "conv_accumulate",
+    "conv_accumulate_plain",
+    "nonzero_taps",
+    "requantize",
+    "rlc_decode",
+    "rlc_encode",
+    "rlc_row_words",
+]

@@ -1,0 +1,40 @@
+"""Every compiled function of the room stands under its plain definition."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import simhw.fast
+
+MODULES = sorted(module.name for module in pkgutil.iter_modules(simhw.fast.__path__))
+
+
+def compiled_names(module):
+    """Functions that numba compiles; with compilation switched off they look like any other."""
+    from numba.core.registry import CPUDispatcher
+
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, CPUDispatcher) and value.__module__ == module.__name__
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_compiled_function_has_a_plain_twin(name):
+    module = importlib.import_module(f"simhw.fast.{name}")
+    without = [found for found in compiled_names(module) if not hasattr(module, f"{found}_plain")]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_compiled_functions_are_kept_on_disk_and_free_of_the_interpreter_lock(name):
+    module = importlib.import_module(f"simhw.fast.{name}")
+    for found in compiled_names(module):
+        options = getattr(module, found).targetoptions
+        assert options.get("nogil"), found
+        assert not options.get("fastmath"), found
+        assert type(getattr(module, found)._cache).__name__ == "FunctionCache", found
