@@ -1,0 +1,128 @@
+"""Results side by side, after asking whether they did the same work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simhw.errors import ComparisonError
+from simhw.result import SCHEMA, Result
+
+OTHER_WEIGHTS = "other weights"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results of one network on the same inputs, each under a label of its own; the first is the measure."""
+
+    labels: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row per result; `speedup` is the first one's seconds over this one's."""
+        first = self.results[0]
+        return [
+            {
+                "label": label,
+                "accelerator": result.accelerator,
+                "trace": result.trace,
+                "weights": OTHER_WEIGHTS if _digest(result, "weights") != _digest(first, "weights") else "same",
+                "clock_mhz": result.clock_mhz,
+                "cycles": totals["cycles"],
+                "seconds": totals["seconds"],
+                "speedup": first.seconds / totals["seconds"] if totals["seconds"] else None,
+                "utilization": totals["utilization"],
+                "adders": result.built_from("adders"),
+                "multipliers": result.built_from("multipliers"),
+                "macs": totals["macs"],
+                "macs_executed": totals["macs_executed"],
+                "multiplies": totals["multiplies"],
+                "adds": totals["adds"],
+                "stall_cycles": totals["stall_cycles"],
+                "bytes": totals["bytes"],
+                "energy_unit": result.energy_unit,
+                "technology": result.technology,
+                "energy": totals["energy"],
+                "energy_pj": totals["energy_pj"],
+                "core_power_mw": totals["core_power_mw"],
+                "accuracy": result.accuracy,
+                "outputs_match": result.outputs_match,
+            }
+            for label, result in zip(self.labels, self.results, strict=True)
+            for totals in [result.totals]
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data as docs/results.md describes it."""
+        return {"schema": SCHEMA, "rows": self.rows()}
+
+    def differences(self) -> list[str]:
+        """Return what a strict comparison objects to: other weights, outputs that are not the reference's."""
+        rows = self.rows()
+        found = [
+            f"{row['label']}: ran {OTHER_WEIGHTS} than {self.labels[0]}"
+            for row in rows
+            if row["weights"] == OTHER_WEIGHTS
+        ]
+        found += [f"{r['label']}: its outputs differ from the reference" for r in rows if r["outputs_match"] is False]
+        found += [
+            f"{row['label']}: its outputs were not looked at (a run without values)"
+            for row in rows
+            if row["outputs_match"] is None
+        ]
+        return found
+
+
+def compare(results: Sequence[Result], labels: Sequence[str] | None = None) -> Comparison:
+    """Return results side by side; ComparisonError if they are not of one network and the same inputs.
+
+    Results with other weights compare, and are labelled so.
+    """
+    if not results:
+        raise ComparisonError("compare: nothing to compare; name accelerators or result files")
+    names = _distinct(labels if labels is not None else [result.accelerator for result in results])
+    first = results[0]
+    faults = []
+    for name, result in zip(names[1:], results[1:], strict=True):
+        reason = _why_not(names[0], first, result)
+        if reason:
+            faults.append(f"{name}: cannot be compared with {names[0]}: {reason}")
+    if faults:
+        raise ComparisonError(faults)
+    return Comparison(tuple(names), tuple(results))
+
+
+def _why_not(first_name: str, first: Result, other: Result) -> str | None:
+    for kind, what in (("network", "another network"), ("inputs", "other inputs")):
+        ours, theirs = _digest(first, kind), _digest(other, kind)
+        if not ours or not theirs:
+            return f"a result says nothing of its {kind} (digests.{kind} is missing); run it again"
+        if ours != theirs:
+            return (
+                f"it ran {what} ({other.trace}, digest {theirs[:8]}, against {first.trace}, {ours[:8]}); "
+                "run both on one trace"
+            )
+    ours, theirs = [x.name for x in first.layers], [x.name for x in other.layers]
+    if ours != theirs:
+        return f"it ran layers {_listed(theirs)}, {first_name} ran {_listed(ours)}; run both with the same --layers"
+    return None
+
+
+def _digest(result: Result, kind: str) -> str | None:
+    return result.digests.get(kind)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:3])} … {names[-1]} ({len(names)} layers)"
+
+
+def _distinct(labels: Sequence[str]) -> list[str]:
+    """Number the labels that occur more than once: eyeriss, eyeriss (2)."""
+    seen: Counter[str] = Counter()
+    named = []
+    for label in labels:
+        seen[label] += 1
+        named.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return named

@@ -1,0 +1,86 @@
+"""What a paper prints, beside what comes out here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Verdict = Literal[
+    "exact", "within", "differs", "printed value inconsistent", "data not at hand", "not readable in the copy"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One number of a paper: `printed` is always the paper's own, `simulated` always this run's.
+
+    `tolerance` is the relative difference accepted: 0.06 is 6 %; None means the comparison carries
+    no pass mark, and the verdict then says only whether the two are equal.
+    """
+
+    id: str
+    printed: float | None
+    simulated: float | None
+    unit: str
+    tolerance: float | None
+    verdict: Verdict
+    why: str | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Return simulated over printed, less one."""
+        if self.printed is None or self.simulated is None:
+            return None
+        if self.printed == 0:
+            return 0.0 if self.simulated == 0 else None
+        return self.simulated / self.printed - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def item(
+    id: str,
+    printed: float | None,
+    simulated: float | None,
+    unit: str,
+    *,
+    tolerance: float | None = 0.0,
+    digits: int | None = None,
+    why: str | None = None,
+    inconsistent: bool = False,
+) -> Item:
+    """Judge one number. The verdict follows from the numbers, by one rule for every paper.
+
+    exact: equal, once `simulated` is rounded to the `digits` after the point that the paper prints
+    (all of them if None). within: not so, but no further off than `tolerance` of the printed value.
+    differs: further off. Without a printed value the copy cannot be read there; without a
+    simulated one its data are not at hand. `inconsistent` marks a printed value that the paper's
+    own other numbers contradict; `why` then says how.
+    """
+    if inconsistent and not why:
+        raise ValueError(f"{id}: a printed value called inconsistent wants a why")
+    return Item(
+        id=id, printed=printed, simulated=simulated, unit=unit, tolerance=tolerance,
+        verdict=_verdict(printed, simulated, tolerance, digits, inconsistent), why=why,
+    )  # fmt: skip
+
+
+def _verdict(
+    printed: float | None,
+    simulated: float | None,
+    tolerance: float | None,
+    digits: int | None,
+    inconsistent: bool,
+) -> Verdict:
+    if printed is None:
+        return "not readable in the copy"
+    if simulated is None:
+        return "data not at hand"
+    if inconsistent:
+        return "printed value inconsistent"
+    if simulated == printed or (digits is not None and round(simulated, digits) == round(printed, digits)):
+        return "exact"
+    if tolerance is not None and abs(simulated - printed) <= tolerance * abs(printed):
+        return "within"
+    return "differs"
