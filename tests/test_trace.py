@@ -337,7 +337,7 @@ def test_not_a_number_is_found_where_it_stands(tmp_path):
         )
 
     with fails_with(
-        f"{tmp_path / 'given'}: conv1.weights: holds 1 values that are not finite, the first (nan) "
+        f"{tmp_path / 'given'}: conv1.weights: holds values that are not finite, 1 in all, the first (nan) "
         "at [1, 0, 2, 1]; wants finite numbers"
     ):
         floats(np.nan).layer("conv1").weights  # noqa: B018
@@ -353,7 +353,7 @@ def test_not_a_number_is_found_where_it_stands(tmp_path):
     file.write_bytes(poisoned)
     rewritten(file, good, bad)
     with fails_with(
-        f"{file}: conv1.weights: holds 1 values that are not finite, the first (inf) at [1, 0, 2, 1]; "
+        f"{file}: conv1.weights: holds values that are not finite, 1 in all, the first (inf) at [1, 0, 2, 1]; "
         "wants finite numbers"
     ):
         Trace.load(file).layer("conv1").weights  # noqa: B018
@@ -383,13 +383,12 @@ def test_an_unknown_layer_is_answered_with_the_nearest():
         small_trace().layer("conv11")
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_where_a_trace_cannot_be_written_is_named(tmp_path):
     with fails_with(
-        f"{tmp_path / 'no' / 'x.safetensors'}: cannot be written (No such file or directory); "
-        "wants a folder that can be"
+        f"{tmp_path / 'no' / 'x.safetensors'}: there is no folder {str(tmp_path / 'no')!r}; make it first"
     ):
         small_trace().save(tmp_path / "no" / "x.safetensors")
-    with fails_with(f"{tmp_path}: is a directory; wants the name of a .safetensors file to write"):
+    with fails_with(f"{tmp_path}: is a directory; wants the name of a file to write"):
         small_trace().save(tmp_path)
 
 

@@ -228,9 +228,6 @@ class Trace:
 
     def save(self, path: str | Path) -> Path:
         """Write the trace to a file, whole or not at all; the same content gives the same bytes."""
-        path = Path(path)
-        if path.is_dir():
-            raise TraceError(f"{path}: is a directory; wants the name of a {SUFFIX} file to write")
         self.verify()
         about = {
             "name": self.name,
@@ -246,13 +243,8 @@ class Trace:
             "image_digests": self.image_digests,
             **{f"{of}_digest": digest for of, digest in self.digests.items()},
         }
-        try:
-            container.write(path, about, self._tensors)
-        except OSError as error:
-            raise TraceError(
-                f"{path}: cannot be written ({error.strerror}); wants a folder that can be"
-            ) from None
-        return path
+        container.write(Path(path), about, self._tensors)
+        return Path(path)
 
     @classmethod
     def load(cls, name_or_path: str | Path, verify: bool = True) -> Trace:

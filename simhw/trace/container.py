@@ -14,7 +14,6 @@ import json
 import math
 import mmap
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from simhw.errors import TraceError
+from simhw.files import replacing
 from simhw.trace.tensors import CODES, DTYPES, REMAKE, Mapped, Tensor, as_json
 
 SCHEMA = 1
@@ -38,15 +38,10 @@ def write(path: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     checksums = {name: tensors[name].checksum for name in names}
     header = _header({"schema": SCHEMA, **about, "checksums": checksums}, {n: tensors[n] for n in names})
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(unfinished, "xb") as file:
-            file.write(header)
-            for name in names:
-                file.write(np.ascontiguousarray(tensors[name].read()).data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path, TraceError) as unfinished, open(unfinished, "wb") as file:
+        file.write(header)
+        for name in names:
+            file.write(np.ascontiguousarray(tensors[name].read()).data)
 
 
 def read(path: Path, verify: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:

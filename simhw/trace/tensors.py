@@ -109,7 +109,7 @@ def finite(array: np.ndarray, where: str) -> np.ndarray:
     wrong = np.argwhere(~np.isfinite(array))
     first = tuple(int(i) for i in wrong[0])
     raise TraceError(
-        f"{where}: holds {len(wrong)} values that are not finite, the first ({array[first]}) at "
+        f"{where}: holds values that are not finite, {len(wrong)} in all, the first ({array[first]}) at "
         f"{list(first)}; wants finite numbers"
     )
 
