@@ -1,0 +1,205 @@
+"""Counts times a technology table is energy. Nothing else computes energy.
+
+Plain data in, plain data out: counts under `instance.action`, and per component a kind and a spec.
+Sums are `math.fsum`, the correctly rounded sum of what is listed, so that a total equals
+`math.fsum` of its parts to the last bit, whatever their order.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simhw.errors import ResultError, TechnologyError, did_you_mean
+from simhw.technology import NoPrice, Price, Technology
+
+_INDEX = re.compile(r"\[[^\]]*\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """What counts cost: energy per component in `energy_unit`, indexes of grids left out.
+
+    `total` is `math.fsum(energy.values())`. `unpriced` and `free` list the counts that added
+    nothing, for want of a price or because the table says so with a reason. `prices` says for every
+    `component.action` how its price came about.
+    """
+
+    energy: dict[str, float]
+    total: float
+    energy_unit: str
+    unpriced: dict[str, int] = field(default_factory=dict)
+    free: dict[str, int] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
+
+
+def price(
+    counts: Mapping[str, int],
+    parts: Mapping[str, Mapping[str, Any]],
+    table: Technology,
+    *,
+    strict: bool = True,
+) -> Priced:
+    """Price counts keyed "pes[2,3].filter_spad.read" or, summed before, "pes.filter_spad.read".
+
+    `parts` gives {"kind", "spec"} per component, by path without indexes; an entry under an
+    instance's own path wins over it. With `strict` an action that the table neither prices nor
+    names free is an error; without, it is listed.
+    """
+    return Pricer(parts, table).price(counts, strict=strict)
+
+
+def unpriced(actions: Iterable[str], parts: Mapping[str, Mapping[str, Any]], table: Technology) -> list[str]:
+    """Return a message for each action the table has no price for; to ask before anything is run."""
+    pricer = Pricer(parts, table)
+    return pricer.faults(dict.fromkeys(pricer.place(action) for action in actions))
+
+
+def reprice(result: Mapping[str, Any], table: Technology, *, strict: bool = True) -> dict[str, Any]:
+    """Return a result with its energies worked out anew by another table, nothing run again.
+
+    Per layer `energy_pj` by component; in `totals`, `energy_pj` by component (fsum over the layers)
+    and `total_energy_pj` (fsum over the components); at the top `technology`, `energy_unit`,
+    `unpriced`. A relative table without a scale fills the same fields in its own unit.
+    """
+    parts, layers = _checked(result)
+    pricer = Pricer(parts, table)
+    if strict:
+        pricer.refuse_unpriced(key for layer in layers for key in layer["actions"])
+    priced = [pricer.price(layer["actions"], strict=False) for layer in layers]
+    components = sorted({name for layer in priced for name in layer.energy})
+    energy = {name: math.fsum(layer.energy.get(name, 0.0) for layer in priced) for name in components}
+    missing: dict[str, int] = {}
+    for layer in priced:
+        for name, n in layer.unpriced.items():
+            missing[name] = missing.get(name, 0) + n
+    renewed = dict(result)
+    renewed["layers"] = [
+        dict(layer) | {"energy_pj": new.energy} for layer, new in zip(layers, priced, strict=True)
+    ]
+    renewed["totals"] = dict(result.get("totals") or {}) | {
+        "energy_pj": energy,
+        "total_energy_pj": math.fsum(energy.values()),
+    }
+    renewed |= {"technology": table.name, "energy_unit": table.energy_unit, "unpriced": missing}
+    if isinstance(result.get("digests"), Mapping):
+        renewed["digests"] = dict(result["digests"]) | {"technology": table.digest}
+    return renewed
+
+
+Place = tuple[str, str, str]
+"""Component without indexes, the name under which `parts` knows it, action."""
+
+
+class Pricer:
+    """Prices the counts of one machine; each price is worked out once, however many instances count."""
+
+    def __init__(self, parts: Mapping[str, Mapping[str, Any]], table: Technology) -> None:
+        self.parts = parts
+        self.table = table
+        self._has_instances = any("[" in name for name in parts)
+        self._places: dict[str, Place] = {}
+        self._prices: dict[Place, Price | NoPrice] = {}
+
+    def price(self, counts: Mapping[str, int], *, strict: bool = True) -> Priced:
+        """Price counts as the function `price` does."""
+        sums: dict[Place, int] = {}
+        places = self._places
+        for key, n in counts.items():
+            place = places.get(key) or self.place(key)
+            sums[place] = sums.get(place, 0) + n
+        if strict:
+            self._raise(self.faults(sums))
+        terms: dict[str, list[float]] = {}
+        missing: dict[str, int] = {}
+        free: dict[str, int] = {}
+        prices: dict[str, Price] = {}
+        for place, n in sorted(sums.items()):
+            component, _, action = place
+            name = f"{component}.{action}"
+            cost = self._price_of(place)
+            if isinstance(cost, NoPrice):
+                missing[name] = missing.get(name, 0) + n
+                continue
+            prices[name] = cost
+            terms.setdefault(component, []).append(n * cost.energy)
+            if cost.status == "free":
+                free[name] = free.get(name, 0) + n
+        energy = {component: math.fsum(costs) for component, costs in terms.items()}
+        return Priced(
+            energy=energy, total=math.fsum(energy.values()), energy_unit=self.table.energy_unit,
+            unpriced=missing, free=free, prices=prices,
+        )  # fmt: skip
+
+    def place(self, key: str) -> Place:
+        """Return where a count belongs: "pes[2,3].mac.mul" to component pes.mac, action mul."""
+        instance, _, action = key.rpartition(".")
+        component = _INDEX.sub("", instance) if "[" in instance else instance
+        part = instance if self._has_instances and instance in self.parts else component
+        if part not in self.parts and self.table.by_path is None:
+            raise ResultError(
+                f"parts: has no {component!r}, which {key} counts{did_you_mean(component, self.parts)}"
+            )
+        place = self._places[key] = (component, part, action)
+        return place
+
+    def refuse_unpriced(self, keys: Iterable[str]) -> None:
+        """Raise one error for every action among `keys` that the table has no price for."""
+        self._raise(self.faults(dict.fromkeys(self._places.get(key) or self.place(key) for key in keys)))
+
+    def faults(self, places: Iterable[Place]) -> list[str]:
+        """Return one line for each thing missing in the table."""
+        costs = [self._price_of(place) for place in sorted(places)]
+        missing = [cost for cost in costs if isinstance(cost, NoPrice)]
+        return list(dict.fromkeys(f"{self.table.file}: {cost.place}: {cost.why}" for cost in missing))
+
+    def _raise(self, faults: list[str]) -> None:
+        if faults:
+            raise TechnologyError(faults)
+
+    def _price_of(self, place: Place) -> Price | NoPrice:
+        found = self._prices.get(place)
+        if found is None:
+            component, name, action = place
+            part = self.parts.get(name, {})
+            found = self.table.price(component, str(part.get("kind", "")), action, part.get("spec") or {})
+            self._prices[place] = found
+        return found
+
+
+def _checked(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """Return the parts and layers of a result, with every fault in one raise."""
+    faults: list[str] = []
+    parts, layers = result.get("parts"), result.get("layers")
+    if not isinstance(parts, Mapping):
+        faults.append("parts: is missing; wants kind and spec per component, as a run writes them")
+        parts = {}
+    for name, part in parts.items():
+        if not isinstance(part, Mapping) or "kind" not in part:
+            faults.append(f"parts.{name}: has no kind; wants kind and spec")
+            continue
+        spec = part.get("spec", {})
+        if not isinstance(spec, Mapping):
+            faults.append(f"parts.{name}.spec: wants the fields of the component, got {spec!r}")
+            continue
+        for size in ("word_bits", "words", "size_kib"):
+            if size in spec and (not isinstance(spec[size], int | float) or not 0 < spec[size] < math.inf):
+                faults.append(f"parts.{name}.spec.{size}: wants a number above 0, got {spec[size]!r}")
+    if not isinstance(layers, list):
+        faults.append("layers: is missing; wants a list of layers, each with its actions")
+        layers = []
+    for i, layer in enumerate(layers):
+        actions = layer.get("actions") if isinstance(layer, Mapping) else None
+        if not isinstance(actions, Mapping):
+            faults.append(f"layers[{i}].actions: is missing; wants counts by instance.action")
+            continue
+        wrong = [key for key, n in actions.items() if type(n) is not int or n < 0]
+        if wrong:
+            place = f"layers[{i}].actions.{wrong[0]}"
+            faults.append(f"{place}: wants a whole number of at least 0, got {actions[wrong[0]]!r}")
+    if faults:
+        raise ResultError(faults)
+    return parts, layers
