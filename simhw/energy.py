@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,36 +58,70 @@ def unpriced(actions: Iterable[str], parts: Mapping[str, Mapping[str, Any]], tab
     return pricer.faults(dict.fromkeys(pricer.place(action) for action in actions))
 
 
-def reprice(result: Mapping[str, Any], table: Technology, *, strict: bool = True) -> dict[str, Any]:
-    """Return a result with its energies worked out anew by another table, nothing run again.
-
-    Per layer `energy_pj` by component; in `totals`, `energy_pj` by component (fsum over the layers)
-    and `total_energy_pj` (fsum over the components); at the top `technology`, `energy_unit`,
-    `unpriced`. A relative table without a scale fills the same fields in its own unit.
-    """
-    parts, layers = _checked(result)
+def price_layers(
+    layers: Sequence[Mapping[str, int]],
+    parts: Mapping[str, Mapping[str, Any]],
+    table: Technology,
+    *,
+    strict: bool = True,
+) -> list[Priced]:
+    """Price the counts of each layer; what is missing in the table is reported for all at once."""
     pricer = Pricer(parts, table)
     if strict:
-        pricer.refuse_unpriced(key for layer in layers for key in layer["actions"])
-    priced = [pricer.price(layer["actions"], strict=False) for layer in layers]
-    components = sorted({name for layer in priced for name in layer.energy})
-    energy = {name: math.fsum(layer.energy.get(name, 0.0) for layer in priced) for name in components}
+        pricer.refuse_unpriced(key for counts in layers for key in counts)
+    return [pricer.price(counts, strict=False) for counts in layers]
+
+
+def sum_unpriced(priced: Iterable[Priced]) -> dict[str, int]:
+    """Return what had no price, summed over layers."""
     missing: dict[str, int] = {}
     for layer in priced:
         for name, n in layer.unpriced.items():
             missing[name] = missing.get(name, 0) + n
-    renewed = dict(result)
-    renewed["layers"] = [
-        dict(layer) | {"energy_pj": new.energy} for layer, new in zip(layers, priced, strict=True)
-    ]
-    renewed["totals"] = dict(result.get("totals") or {}) | {
+    return missing
+
+
+def reprice(result: Mapping[str, Any], table: Technology, *, strict: bool = True) -> dict[str, Any]:
+    """Return a result, plain data as in its file, with its energies worked out by another table.
+
+    Nothing is run again. Replaced are `energy_pj` of each layer; in `totals`, `energy_pj` (fsum over
+    the layers), `total_energy_pj` (fsum over the parts) and `core_power_mw` (null unless in pJ); at
+    the top `technology`, `energy_unit`, `unpriced`. `digests.result`, that of the old content, goes.
+    """
+    parts, layers = _checked(result)
+    priced = price_layers([layer["actions"] for layer in layers], parts, table, strict=strict)
+    components = dict.fromkeys(name for layer in priced for name in layer.energy)
+    energy = {name: math.fsum(layer.energy.get(name, 0.0) for layer in priced) for name in components}
+    totals = dict(result.get("totals") or {}) | {
         "energy_pj": energy,
-        "total_energy_pj": math.fsum(energy.values()),
+        "total_energy_pj": math.fsum(energy.values()) if energy else None,
     }
-    renewed |= {"technology": table.name, "energy_unit": table.energy_unit, "unpriced": missing}
-    if isinstance(result.get("digests"), Mapping):
-        renewed["digests"] = dict(result["digests"]) | {"technology": table.digest}
-    return renewed
+    if "core_power_mw" in totals:
+        totals["core_power_mw"] = _core_power_mw(totals.get("seconds"), priced, parts)
+    digests = {k: v for k, v in (result.get("digests") or {}).items() if k != "result"}
+    return dict(result) | {
+        "layers": [
+            dict(layer) | {"energy_pj": new.energy} for layer, new in zip(layers, priced, strict=True)
+        ],
+        "totals": totals,
+        "technology": table.name,
+        "energy_unit": table.energy_unit,
+        "unpriced": sum_unpriced(priced),
+        "digests": digests | {"technology": table.digest},
+    }
+
+
+def _core_power_mw(
+    seconds: float | None, priced: Sequence[Priced], parts: Mapping[str, Mapping[str, Any]]
+) -> float | None:
+    """Return average power without DRAM; None where energy is not in pJ or no time passed."""
+    if not seconds or any(layer.energy_unit != "pJ" for layer in priced):
+        return None
+    off_chip = {role for role, part in parts.items() if str(part["kind"]).startswith("dram")}
+    on_chip = (
+        pj for layer in priced for name, pj in layer.energy.items() if name.split(".")[0] not in off_chip
+    )
+    return math.fsum(on_chip) * 1e-9 / seconds
 
 
 Place = tuple[str, str, str]

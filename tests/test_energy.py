@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simhw.energy import Pricer, price, reprice, unpriced
+from simhw.energy import Pricer, price, price_layers, reprice, unpriced
 from simhw.errors import ResultError, TechnologyError
-from simhw.technology import load_technology
+from simhw.result import LayerResult, Result
+from simhw.technology import load_technology, technology_names
 
 PARTS = {
     "dram": {"kind": "dram_link", "spec": {"word_bits": 64}, "instances": 1},
@@ -200,7 +201,7 @@ def result():
             },
         ],
         "totals": {"cycles": 11, "energy_pj": {"old": 1.0}},
-        "digests": {"trace": "abc"},
+        "digests": {"trace": "abc", "result": "the digest of the old content"},
         "parts": copy.deepcopy(PARTS),
     }
 
@@ -243,6 +244,48 @@ def test_a_result_goes_through_json_unchanged(tetris):
     after = reprice(result(), tetris)
     assert json.loads(json.dumps(after)) == after
     assert reprice(json.loads(json.dumps(after)), tetris) == after
+
+
+def made_result():
+    layers = [
+        LayerResult(
+            name=layer["name"], kind="conv", cycles=layer["cycles"], utilization=0.5, macs=1, macs_executed=1,
+            multiplies=1, adds=1, actions=layer["actions"],
+        )
+        for layer in result()["layers"]
+    ]  # fmt: skip
+    return Result(
+        accelerator="toy", clock_mhz=200, trace="t", engine="compiled", layers=tuple(layers), parts=PARTS
+    )
+
+
+@pytest.mark.parametrize("name", technology_names())
+def test_a_result_file_priced_again_is_the_result_priced_so_at_first(name):
+    table = load_technology(name)
+    run = made_result()
+    priced = price_layers([layer.actions for layer in run.layers], run.parts, table)
+    at_first = run.with_energy(
+        [layer.energy for layer in priced], table.energy_unit, table.name, technology_digest=table.digest
+    )
+    again = Result.from_dict(reprice(run.to_dict(), table))
+    assert again == at_first
+    assert again.totals == at_first.totals
+
+
+def test_core_power_leaves_out_the_dram(tetris):
+    core_pj = math.fsum(
+        pj
+        for layer in made_result().layers
+        for part, pj in price(layer.actions, PARTS, tetris).energy.items()
+        if part != "dram"
+    )
+    after = reprice(made_result().to_dict(), tetris)
+    assert after["totals"]["core_power_mw"] == pytest.approx(core_pj * 1e-12 / (11 / 200e6) * 1e3)
+
+
+def test_a_result_of_which_nothing_was_counted_has_no_energy(tetris):
+    idle = result() | {"layers": [{"name": "conv1", "actions": {}}]}
+    assert reprice(idle, tetris)["totals"]["total_energy_pj"] is None
 
 
 def test_what_all_layers_lack_is_told_once(poor):

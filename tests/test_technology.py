@@ -539,6 +539,7 @@ def test_an_ert_prices_by_the_end_of_the_path_at_its_highest_arguments(tmp_path,
     found = table.price("pes.filter_spad", "register_file", "read", SPAD)
     assert found.energy == 4
     assert found.how == "4 pJ, chip.PE.filter_spad.read (highest of 2 sets of arguments)"
+    assert found.source == "Accelergy, chip.ERT.yaml"
 
 
 def test_an_old_ert_may_leave_out_version_and_tables(tmp_path):
@@ -596,6 +597,9 @@ def test_what_an_ert_cannot_price_is_told(mapped, component, action, why):
 
 
 BAD_ERTS = {
+    "ERT_summary: {version: 0.4, table_summary: []}\n": [
+        "t.yaml:1: ERT_summary: leaves out energies; wants the ERT that Accelergy writes beside it"
+    ],
     ERT.replace("18.0", "-18.0"): [
         "t.yaml:9: ERT.tables[1].actions[0].energy: wants a number of at least 0, got -18.0"
     ],

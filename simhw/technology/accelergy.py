@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from simhw.errors import did_you_mean
@@ -76,7 +77,7 @@ class Ert:
                 )
             energy *= bits / mapped.per_bits
             how += f", per {mapped.per_bits:g} bits x {bits:g} bits"
-        return Price(energy=energy, how=how, source=f"Accelergy, {self.file}")
+        return Price(energy=energy, how=how, source=f"Accelergy, {Path(self.file).name}")
 
     def _choose(self, energies: tuple[float, ...]) -> float:
         if self.among_arguments == "mean":
@@ -121,7 +122,7 @@ def is_ert(value: Any) -> bool:
 def technology_of(ert: Ert, *, name: str, digest: str) -> Technology:
     """Return a table that prices by this ERT and by nothing else."""
     return Technology(
-        name=name, file=ert.file, digest=digest, source=f"Accelergy, {ert.file}",
+        name=name, file=ert.file, digest=digest, source=f"Accelergy, {Path(ert.file).name}",
         by_path=functools.partial(_by_path, ert),
     )  # fmt: skip
 

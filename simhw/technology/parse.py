@@ -25,7 +25,9 @@ ReadErt = Callable[[Document, str], "tuple[accelergy.Ert, str] | None"]
 def parse_table(document: Document, digest: str, read_ert: ReadErt) -> Technology:
     """Return the table that a document describes; its faults are gathered in the document."""
     top = document.mapping((), "a technology table: name, unit, source, entries")
-    if not top:
+    if "ERT_summary" in top:
+        document.fault(("ERT_summary",), "leaves out energies; wants the ERT that Accelergy writes beside it")
+    if not top or "ERT_summary" in top:
         document.finish()
     document.known_fields((), FIELDS)
     name = document.text(("name",), "the table's name")
