@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy import Event
 
-from simhw.core.component import Component
 from simhw.core.machine import Machine, Part
 from simhw.core.spec import Spec
 from simhw.errors import PluginError

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _INDEX = re.compile(r"\[[^\]]*\]")
+_PLACE = re.compile(r"(?P<grid>[^\[]+)\[(?P<row>\d+),(?P<column>\d+)\](?:\.(?P<part>.+))?$")
 
 
 def strip_indexes(path: str) -> str:
@@ -40,7 +41,13 @@ class Tally:
 
     def __getitem__(self, key: tuple[str, str]) -> int:
         instance, what = key
-        return self.flat().get(f"{instance}.{what}", 0)
+        total = self._single.get(key, 0)
+        place = _PLACE.match(instance)
+        if place:
+            counts = self._grids.get((place["grid"], place["part"] or "", what))
+            if counts is not None:
+                total += int(counts[int(place["row"]), int(place["column"])])
+        return total
 
     def items(self) -> Iterator[tuple[str, str, int]]:
         """Yield (instance, what, count), zeros left out."""
