@@ -526,13 +526,10 @@ class Geometry:
             ("glb.ifmap", "read"): self.passes * self.stream_words,
             ("glb.psum", "write"): outputs * visits,
             ("glb.psum", "read"): waves_back + outputs,
-            ("glb.filter", "write"): self._filters_loaded(),
+            ("glb.filter", "write"): self.passes * self.filter_words,
             ("glb.filter", "read"): self.passes * self.filter_words,
         }
         return grids, counts
-
-    def _filters_loaded(self) -> int:
-        return self.shape.weights * len(self.image_parts) * len(self.strip_parts)
 
 
 def _columns_needed(shape: LayerShape) -> Counts:
