@@ -5,6 +5,7 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 """
 
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
+from simhw.fast.dense import conv_float32
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.zeros import nonzero_taps
@@ -15,6 +16,7 @@ __all__ = [
     "RELU6",
     "conv_accumulate",
     "conv_accumulate_plain",
+    "conv_float32",
     "nonzero_taps",
     "requantize",
     "rlc_decode",

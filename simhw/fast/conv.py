@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+from numba import config
+
+from simhw.fast import direct, pairs
 
 _BLOCK_BYTES = 1 << 24  # working copies of weights and windows stay below this, whatever the layer
+_PLANE_BYTES = 1 << 22  # and so do planes of pairs, unless one image takes more
+_FEW_FILTERS = 4  # of a group: below this, most of a panel would be empty
+_MANY_WINDOWS = 8  # from here on a layer with one window for each image is worth packing
 
 
 def conv_accumulate_plain(inputs, weights, bias, stride, pad, dilation, groups):
@@ -31,12 +39,141 @@ def conv_accumulate_plain(inputs, weights, bias, stride, pad, dilation, groups):
 
 
 def conv_accumulate(inputs, weights, bias, stride, pad, dilation, groups, threads=None):
-    """Return `conv_accumulate_plain` of the same arguments, at the speed of dense BLAS.
+    """Return `conv_accumulate_plain` of the same arguments, at about the speed of dense float32 BLAS.
 
-    inputs and weights are int16 (or int8), bias is int64.
+    inputs and weights are int16 (or int8), bias is int64. `threads` is at most how many threads work on
+    it: by default as many as NUMBA_NUM_THREADS says, which is one for each core. Any number of callers
+    may be inside at once, on threads or processes. Working memory is bounded, whatever the batch.
     """
-    del threads
-    return _by_float64(inputs, weights, bias, stride, pad, dilation, groups)
+    threads = threads or config.NUMBA_NUM_THREADS
+    stride, pad, dilation = tuple(stride), tuple(pad), tuple(dilation)
+    inputs, weights, bias = _frozen(inputs, np.int16), _frozen(weights, np.int16), _frozen(bias, np.int64)
+    if config.DISABLE_JIT or _pairs_may_overflow(inputs, weights):
+        return _by_float64(inputs, weights, bias, stride, pad, dilation, groups)
+    if groups == 1 and inputs.shape[1:] == weights.shape[1:] and not any(pad):
+        return _as_matrices(inputs, weights, bias, threads)
+    if weights.shape[0] // groups < _FEW_FILTERS:
+        return _by_planes(inputs, weights, bias, stride, pad, dilation, groups, threads)
+    return _by_pairs(inputs, weights, bias, stride, pad, dilation, groups, threads)
+
+
+def _pairs_may_overflow(inputs, weights):
+    """Only (-2**15)**2 + (-2**15)**2 is too large for the sum of a pair of products."""
+    lowest = -(1 << 15)
+    return inputs.min(initial=0) == lowest and weights.min(initial=0) == lowest
+
+
+def _frozen(array, kind):
+    """Return the array as numba sees it fastest: contiguous, and read-only whoever owns it.
+
+    Arrays that may and arrays that may not be written are two types to numba, each compiled for itself.
+    """
+    view = np.ascontiguousarray(array, dtype=kind).view()
+    view.flags.writeable = False
+    return view
+
+
+def _as_matrices(inputs, weights, bias, threads):
+    """A window as large as its input: a product of matrices."""
+    images, filters = inputs.shape[0], weights.shape[0]
+    rows, columns = weights.reshape(filters, -1), inputs.reshape(images, -1)
+    if images >= _MANY_WINDOWS:
+        # images become the windows of a 1x1 convolution
+        across = np.ascontiguousarray(columns.T)[None, :, None, :]
+        acc = _by_pairs(
+            _frozen(across, np.int16), rows[:, :, None, None], bias, (1, 1), (0, 0, 0, 0), (1, 1), 1, threads
+        )
+        return np.ascontiguousarray(acc[0, :, 0].T)[:, :, None, None]
+    acc = np.empty((images, filters), dtype=np.int64)
+    _spread(
+        lambda first, end: direct.dot_rows(rows, columns, bias, first, end, acc),
+        _cut(0, filters, 1, 8 * threads),
+        threads,
+    )
+    return acc[:, :, None, None]
+
+
+def _by_planes(inputs, weights, bias, stride, pad, dilation, groups, threads):
+    """Depthwise convolution and its like, where a group has too few filters to fill a panel."""
+    filters = weights.shape[0]
+    padded = _frozen(np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:])), np.int16)
+    out_size = _output_size(inputs.shape, weights.shape, stride, pad, dilation)
+    acc = np.empty((inputs.shape[0], filters, *out_size), dtype=np.int64)
+    _spread(
+        lambda first, end: direct.convolve_planes(
+            padded, weights, bias, stride, dilation, filters // groups, first, end, acc
+        ),
+        _cut(0, filters, 1, 4 * threads),
+        threads,
+    )
+    return acc
+
+
+def _by_pairs(inputs, weights, bias, stride, pad, dilation, groups, threads):
+    """Convolution by pairs of products, some images at a time."""
+    images, _, height, width = inputs.shape
+    filters, depth, *kernel = weights.shape
+    out_size = _output_size(inputs.shape, weights.shape, stride, pad, dilation)
+    layout = pairs.pair_layout(depth, height, width, kernel, stride, pad, dilation, out_size[1])
+    below, above = max(0, -int(inputs.min(initial=0))), max(0, int(inputs.max(initial=0)))
+    flat = weights.reshape(filters, -1)
+    acc = np.empty((images, filters, *out_size), dtype=np.int64)
+    plane_size = layout.rows * layout.pitch
+    planes_per_group = -(-depth // (1 if layout.row_pairs else 2)) * len(layout.phases)
+    some_images = max(1, _PLANE_BYTES // (4 * planes_per_group * plane_size))
+    per_group = filters // groups
+    for n in range(0, images, some_images):
+        batch, target = inputs[n : n + some_images], acc[n : n + some_images]
+        offsets = layout.places @ np.array([len(batch) * plane_size, 1])
+        planes = [
+            pairs.pair_planes(
+                batch, g * depth, depth, layout.row_pairs, layout.phases, stride, pad, dilation,
+                layout.rows, layout.pitch,
+            )
+            for g in range(groups)
+        ]  # fmt: skip
+        jobs = [
+            (planes[g], first, end)
+            for g in range(groups)
+            for first, end in _cut(g * per_group, (g + 1) * per_group, pairs.FILTERS, 4 * threads)
+        ]
+        _spread(
+            lambda some_planes, first, end, offsets=offsets, target=target: pairs.convolve_panels(
+                some_planes, offsets, flat, layout.lows, layout.highs, bias, below, above,
+                layout.rows, layout.pitch, first, end, target,
+            ),
+            jobs,
+            threads,
+        )  # fmt: skip
+    return acc
+
+
+def _cut(first, end, step, parts):
+    """Cut first..end into about `parts` ranges, each but the last a multiple of step long."""
+    length = step * max(1, -(-(end - first) // (step * parts)))
+    return [(start, min(start + length, end)) for start in range(first, end, length)]
+
+
+def _spread(work, jobs, threads):
+    """Call `work` with each of the jobs, on this thread and on up to threads - 1 more.
+
+    Threads of our own and not numba's: these may be used by any number of callers at once, and cost no
+    compilation of parallel loops. The work itself holds no interpreter lock.
+    """
+    waiting = iter(jobs)  # a list's iterator may be shared by threads
+
+    def take():
+        for job in waiting:
+            work(*job)
+
+    helpers = min(threads, len(jobs)) - 1
+    if helpers < 1:
+        return take()
+    with ThreadPoolExecutor(helpers) as pool:
+        helping = [pool.submit(take) for _ in range(helpers)]
+        take()
+        for help_ in helping:
+            help_.result()
 
 
 def _output_size(inputs, weights, stride, pad, dilation):

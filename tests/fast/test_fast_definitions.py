@@ -31,10 +31,9 @@ def test_each_compiled_function_has_a_plain_twin(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_compiled_functions_are_kept_on_disk_and_free_of_the_interpreter_lock(name):
+def test_compiled_functions_are_kept_on_disk_and_round_nothing(name):
     module = importlib.import_module(f"simhw.fast.{name}")
     for found in compiled_names(module):
         options = getattr(module, found).targetoptions
-        assert options.get("nogil"), found
         assert not options.get("fastmath"), found
         assert type(getattr(module, found)._cache).__name__ == "FunctionCache", found
