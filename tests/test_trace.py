@@ -353,8 +353,8 @@ def test_not_a_number_is_found_where_it_stands(tmp_path):
     file.write_bytes(poisoned)
     rewritten(file, good, bad)
     with fails_with(
-        f"{file}: conv1.weights: holds values that are not finite, 1 in all, the first (inf) at [1, 0, 2, 1]; "
-        "wants finite numbers"
+        f"{file}: conv1.weights: holds values that are not finite, 1 in all, the first (inf) "
+        "at [1, 0, 2, 1]; wants finite numbers"
     ):
         Trace.load(file).layer("conv1").weights  # noqa: B018
 

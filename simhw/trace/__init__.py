@@ -97,10 +97,10 @@ class Trace:
             **formats,
             **{name: formats[of] for name, of in self.aliases.items() if of in formats},
         }
-        self._tensors: dict[str, Tensor] = {
-            name: Held(value, f"{self._where}: {name}") if isinstance(value, np.ndarray) else value
-            for name, value in tensors.items()
-        }
+        self._tensors: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            held = isinstance(value, np.ndarray)
+            self._tensors[key] = Held(value, f"{self._where}: {key}") if held else value
         self._image_digests = None if image_digests is None else tuple(image_digests)
         self.layers = self._layers()
         self._by_name = {layer.name: layer for layer in self.layers}

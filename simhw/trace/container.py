@@ -16,7 +16,7 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def _layout_faults(table: Mapping[str, Any]) -> list[str]:
         if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
             return [f"{name}: wants a dtype out of {', '.join(DTYPES)}"]
         shape, place = entry.get("shape"), entry.get("data_offsets")
-        if not (_is_counts(shape) and _is_counts(place) and len(place) == 2):
+        if not _is_counts(shape) or not _is_counts(place) or len(place) != 2:
             return [f"{name}: wants a shape and its two offsets"]
         if math.prod(shape) * np.dtype(DTYPES[entry["dtype"]]).itemsize != place[1] - place[0]:
             return [f"{name}: takes more or less room in the file than its shape"]
@@ -173,7 +173,7 @@ def _whole(values: Any) -> bool:
     return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
 
 
-def _is_counts(values: Any) -> bool:
+def _is_counts(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and _whole(values) and all(value >= 0 for value in values)
 
 

@@ -1,0 +1,28 @@
+"""Workloads: a network described in YAML, the weights and inputs it runs with, and the trace they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simhw import shipped
+from simhw.errors import WorkloadError
+from simhw.workload.description import DataSource, WeightsSource, Workload, parse
+from simhw.workload.export import FORMATS, export, load_inputs, load_params
+
+__all__ = [
+    "FORMATS",
+    "DataSource",
+    "WeightsSource",
+    "Workload",
+    "export",
+    "load_inputs",
+    "load_params",
+    "load_workload",
+]
+
+SUFFIX = ".yaml"
+
+
+def load_workload(name_or_path: str | Path) -> Workload:
+    """Return the workload of a file, or of the name of one that ships."""
+    return parse(shipped.find("workloads", name_or_path, SUFFIX, WorkloadError))

@@ -1,0 +1,180 @@
+"""From a workload to a trace: inputs, weights, number formats, and what the reference model makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+import simhw
+from simhw.errors import WorkloadError, did_you_mean
+from simhw.reference import datasets
+from simhw.reference.fold import fuse
+from simhw.reference.graph import Graph, calibrate, quantize_params
+from simhw.reference.numbers import quantize
+from simhw.reference.ops import LAYERS
+from simhw.shapes import FLOAT32, NumberFormat
+from simhw.trace import Trace, image_digests_of
+from simhw.workload.description import DataSource, Workload
+from simhw.workload.weights import draw_weights, load_weights
+
+FORMATS = {"fixed16": 16, "fixed8": 8, "float32": 0}  # bits of a stored value
+
+Progress = Callable[[int, int, str], None]
+
+
+def export(
+    workload: Workload,
+    *,
+    images: int = 1,
+    format: str = "fixed16",
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
+    first: int = 0,
+    split: str = "test",
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Trace:
+    """Return the trace of `images` inputs through the network.
+
+    `data` is digits, synthetic[:sparsity=S,negative=P], a file or folder of images, or a folder in which the
+    workload's own files of data and weights lie; where it is not given, those files are looked for in
+    SIMHW_DATA, and failing that the workload's default is taken. `weights` is a file, or "random"; where it
+    is not given, the workload's file if it is found, else its seed. `seed` replaces the workload's, for
+    drawn weights and synthetic inputs. What was taken is in the trace's provenance. `progress` is told
+    (nodes done, nodes in all, name).
+    """
+    if format not in FORMATS:
+        raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
+    seed = workload.weights.seed if seed is None else seed
+    batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
+    graph, params, source = load_params(workload, weights, data, seed)
+    graph, params = fuse(graph, params)
+    bits = FORMATS[format]
+    inputs = batch.pixels
+    formats: dict[str, NumberFormat] | None = None
+    if bits:
+        formats = calibrate(graph, params, inputs, bits)
+        params = quantize_params(graph, params, formats)
+        inputs = quantize(batch.pixels, formats[graph.input])
+    kept = _kept(graph)
+    tensors: dict[str, np.ndarray] = {graph.input: inputs, **_parameters(graph, params, bits)}
+    for done, (node, output) in enumerate(graph.run(inputs, params, formats), start=1):
+        if node.name in kept:
+            tensors[f"{node.name}.expected"] = output
+        if progress:
+            progress(done, len(graph.nodes), node.name)
+    if batch.labels is not None:
+        tensors["labels"] = batch.labels
+    return Trace(
+        name=workload.name,
+        format=format,
+        graph=graph.to_dict(),
+        formats=_formats(graph, formats),
+        tensors=tensors,
+        aliases={f"{n.name}.inputs": _source(graph, n.inputs[0]) for n in graph.nodes if n.op in LAYERS},
+        provenance={
+            "workload": workload.name,
+            "weights": source,
+            "inputs": batch.source,
+            "images": [first, first + images],
+            "simhw": simhw.__version__,
+        },
+        image_digests=image_digests_of(batch.pixels),
+    )
+
+
+def load_inputs(
+    workload: Workload,
+    data: str | Path | None = None,
+    *,
+    images: int = 1,
+    first: int = 0,
+    split: str = "test",
+    seed: int = 0,
+) -> datasets.Images:
+    """Return a batch as the network wants it, preprocessed, from the source that `export` describes."""
+    own = workload.data
+    request = datasets.Request(
+        shape=workload.input_shape, images=images, first=first, split=split, array=own.array, fit=own.fit
+    )
+    batch = datasets.load(_data_source(own, data), request, seed=seed)
+    if batch.ready:
+        return batch
+    pixels = batch.pixels[:, ::-1] if own.order == "bgr" else batch.pixels
+    mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (own.mean, own.std))
+    pixels = (pixels / np.float32(own.divide_by) - mean) / std
+    return datasets.Images(np.ascontiguousarray(pixels, np.float32), batch.labels, batch.source, ready=True)
+
+
+def load_params(
+    workload: Workload,
+    weights: str | Path | None = None,
+    data: str | Path | None = None,
+    seed: int | None = None,
+) -> tuple[Graph, dict[str, np.ndarray], str]:
+    """Return the graph (less what the weights have folded), its real parameters, and where they are from."""
+    own = workload.weights
+    path: Path | None = None
+    if weights is None and own.file is not None:
+        path = datasets.find_named(own.file, _folder(data))
+    elif weights is not None and str(weights) != "random":
+        path = datasets.find_data(weights, _folder(data))
+    if path is not None:
+        graph, params = load_weights(path, workload.graph, workload.input_shape)
+        return graph, params, path.name
+    seed = own.seed if seed is None else seed
+    return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
+
+
+def _data_source(own: DataSource, data: str | Path | None) -> str | Path:
+    if data is not None and datasets.is_made(data):
+        return str(data)
+    named = None if own.file is None else datasets.find_named(own.file, _folder(data))
+    if data is None:
+        return named or own.default
+    given = datasets.find_data(data)
+    within = named is not None and given.is_dir() and named.is_relative_to(given)
+    return named if within and named is not None else given
+
+
+def _folder(data: str | Path | None) -> Path | None:
+    return Path(data) if data is not None and Path(data).is_dir() else None
+
+
+def _kept(graph: Graph) -> set[str]:
+    """Return the nodes whose outputs a trace keeps: layers, what layers read, what the network puts out."""
+    layers = [node for node in graph.nodes if node.op in LAYERS]
+    read = {_source(graph, node.inputs[0]).removesuffix(".expected") for node in layers}
+    return {node.name for node in layers} | read | {graph.output}
+
+
+def _source(graph: Graph, name: str) -> str:
+    """Return the tensor that holds what a layer reads; flattening moves no value."""
+    while name != graph.input and graph[name].op == "flatten":
+        name = graph[name].inputs[0]
+    return name if name == graph.input else f"{name}.expected"
+
+
+def _parameters(graph: Graph, params: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarray]:
+    """Return the parameters a trace holds: a layer without a bias has one of zeros."""
+    held = dict(params)
+    for node in graph.nodes:
+        if node.op in LAYERS:
+            zeros = np.zeros(node.attrs["out_channels"], np.int64 if bits else np.float32)
+            held.setdefault(f"{node.name}.bias", zeros)
+    return held
+
+
+def _formats(graph: Graph, chosen: Mapping[str, NumberFormat] | None) -> dict[str, NumberFormat]:
+    """Return the format of each tensor a trace speaks of."""
+    formats = dict(chosen or {graph.input: FLOAT32})
+    for node in graph.nodes:
+        formats.setdefault(f"{node.name}.expected", FLOAT32)
+        if node.op in LAYERS:
+            given = formats[node.inputs[0] if node.inputs[0] == graph.input else f"{node.inputs[0]}.expected"]
+            weights = formats.setdefault(f"{node.name}.weights", FLOAT32)
+            sums = NumberFormat(bits=64, fraction=given.fraction + weights.fraction) if chosen else FLOAT32
+            formats.setdefault(f"{node.name}.bias", sums)
+    return formats
