@@ -28,7 +28,9 @@ class Comparison:
                 "label": label,
                 "accelerator": result.accelerator,
                 "trace": result.trace,
-                "weights": OTHER_WEIGHTS if _digest(result, "weights") != _digest(first, "weights") else "same",
+                "weights": OTHER_WEIGHTS
+                if _digest(result, "weights") != _digest(first, "weights")
+                else "same",
                 "clock_mhz": result.clock_mhz,
                 "cycles": totals["cycles"],
                 "seconds": totals["seconds"],
@@ -44,8 +46,8 @@ class Comparison:
                 "bytes": totals["bytes"],
                 "energy_unit": result.energy_unit,
                 "technology": result.technology,
-                "energy": totals["energy"],
                 "energy_pj": totals["energy_pj"],
+                "total_energy_pj": totals["total_energy_pj"],
                 "core_power_mw": totals["core_power_mw"],
                 "accuracy": result.accuracy,
                 "outputs_match": result.outputs_match,
@@ -66,7 +68,11 @@ class Comparison:
             for row in rows
             if row["weights"] == OTHER_WEIGHTS
         ]
-        found += [f"{r['label']}: its outputs differ from the reference" for r in rows if r["outputs_match"] is False]
+        found += [
+            f"{r['label']}: its outputs differ from the reference"
+            for r in rows
+            if r["outputs_match"] is False
+        ]
         found += [
             f"{row['label']}: its outputs were not looked at (a run without values)"
             for row in rows
@@ -106,7 +112,8 @@ def _why_not(first_name: str, first: Result, other: Result) -> str | None:
             )
     ours, theirs = [x.name for x in first.layers], [x.name for x in other.layers]
     if ours != theirs:
-        return f"it ran layers {_listed(theirs)}, {first_name} ran {_listed(ours)}; run both with the same --layers"
+        which = f"it ran layers {_listed(theirs)}, {first_name} ran {_listed(ours)}"
+        return f"{which}; run both with the same --layers"
     return None
 
 
@@ -115,7 +122,9 @@ def _digest(result: Result, kind: str) -> str | None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:3])} … {names[-1]} ({len(names)} layers)"
+    return (
+        ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:3])} … {names[-1]} ({len(names)} layers)"
+    )
 
 
 def _distinct(labels: Sequence[str]) -> list[str]:

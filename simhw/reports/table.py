@@ -1,0 +1,224 @@
+"""Results as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simhw.compare import Comparison
+from simhw.reports import words
+from simhw.result import Result
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells ready to be read; the first column is aligned left, the others right unless `left` names them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    footer: tuple[str, ...] | None = None
+    left: frozenset[str] = frozenset()
+
+    def text(self) -> str:
+        """Return the table in columns of even width, a rule under its head and above its foot."""
+        lines = [self.columns, *self.rows, *([self.footer] if self.footer else [])]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+        body = [self._line(row, widths) for row in self.rows]
+        foot = [rule, self._line(self.footer, widths)] if self.footer else []
+        return "\n".join([self._line(self.columns, widths), rule, *body, *foot])
+
+    def is_left(self, column: int) -> bool:
+        return column == 0 or self.columns[column] in self.left
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        aligned = [
+            cell.ljust(width) if self.is_left(i) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  ".join(aligned).rstrip()
+
+
+def layer_table(result: Result) -> Table:
+    """Return a row per layer and the totals."""
+    totals = result.totals
+    off_chip = [part for part in totals["bytes"] if result.is_off_chip(part)]
+    unit = result.energy_unit
+
+    def cells(name: str, x: dict[str, Any], matches: bool | None) -> tuple[str, ...]:
+        energy = sum(x["energy_pj"].values()) if x["energy_pj"] else None
+        return (
+            name,
+            words.count(x["cycles"]),
+            words.engineering(result.seconds_of(x["cycles"]), "s"),
+            words.percent(sum(x["stall_cycles"].values()) / x["cycles"] if x["cycles"] else 0.0),
+            words.percent(x["utilization"]),
+            words.count(x["macs"]),
+            words.count(x["multiplies"]),
+            words.engineering(sum(x["bytes"].get(part, 0) for part in off_chip), "B"),
+            words.energy(energy, unit),
+            words.verdict(matches),
+        )
+
+    return Table(
+        (
+            "layer",
+            "cycles",
+            "time",
+            "stalled",
+            "utilization",
+            "MACs",
+            "multiplied",
+            "DRAM",
+            "energy",
+            "output",
+        ),
+        tuple(cells(layer.name, vars(layer), layer.output_matches) for layer in result.layers),
+        cells("total", totals, result.outputs_match),
+    )
+
+
+def result_text(result: Result) -> str:
+    """Return everything `simhw run` says about a result."""
+    totals = result.totals
+    lines = [
+        f"{result.accelerator} on {result.trace}, {result.engine} engine, {result.clock_mhz:g} MHz",
+        "",
+        layer_table(result).text(),
+        "",
+    ]
+    stalls = {words.plain(cause): n for cause, n in totals["stall_cycles"].items()}
+    if sum(stalls.values()):
+        lines.append(f"stalls: {words.listed(stalls, totals['cycles'])} of all cycles")
+    if totals["total_energy_pj"]:
+        shares = words.listed(totals["energy_pj"], totals["total_energy_pj"])
+        lines.append(f"energy: {shares} (technology {result.technology})")
+    if totals["core_power_mw"] is not None:
+        lines.append(f"core power, without DRAM: {words.engineering(totals['core_power_mw'] / 1e3, 'W')}")
+    if result.accuracy is not None:
+        lines.append(f"accuracy: {words.percent(result.accuracy)}")
+    if result.unpriced:
+        lines.append(f"without a price, so not in the energy: {', '.join(result.unpriced)}")
+    if result.not_simulated:
+        operators = ", ".join(f"{x['name']} ({x['op']})" for x in result.not_simulated)
+        lines.append(f"not simulated, run in the reference model at no cost: {operators}")
+    return "\n".join(lines).rstrip()
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return a column per result and a row per quantity; quantities that no result has are left out."""
+    rows = comparison.rows()
+    units = {row["energy_unit"] for row in rows}
+    energy_name, bare = _energy_name(units)
+    lines = _Lines(comparison.labels)
+    if len({row["trace"] for row in rows}) > 1:
+        lines.add("trace", [row["trace"] for row in rows])
+    if any(row["weights"] != "same" for row in rows):
+        lines.add("weights", [row["weights"] for row in rows])
+    lines.add("clock", [f"{row['clock_mhz']:g} MHz" for row in rows])
+    lines.add("cycles", [words.count(row["cycles"]) for row in rows])
+    lines.add("time", [words.engineering(row["seconds"], "s") for row in rows])
+    lines.add("speedup", ["–" if row["speedup"] is None else f"{row['speedup']:.2f} x" for row in rows])
+    lines.add("utilization", [words.percent(row["utilization"]) for row in rows])
+    stalled = [_share(sum(row["stall_cycles"].values()), row["cycles"]) for row in rows]
+    lines.add("stalled", stalled)
+    names = {"macs": "MACs of the layers", "macs_executed": "MACs executed"}
+    for what in ("adders", "multipliers", "macs", "macs_executed", "multiplies", "adds"):
+        lines.add(names.get(what, what), [words.count(row[what]) for row in rows])
+    lines.add(energy_name, [words.energy(row["total_energy_pj"], row["energy_unit"], bare) for row in rows])
+    if len({row["technology"] for row in rows}) > 1:
+        lines.add("priced by", [row["technology"] or "–" for row in rows])
+    powers = [row["core_power_mw"] for row in rows]
+    lines.add("core power, no DRAM", ["–" if x is None else words.engineering(x / 1e3, "W") for x in powers])
+    lines.add("accuracy", [words.percent(row["accuracy"]) for row in rows])
+    lines.add("outputs", [words.verdict(row["outputs_match"]) for row in rows])
+    return lines.table()
+
+
+def breakdown_table(comparison: Comparison) -> Table:
+    """Return a column per result: stalls by cause, bytes by memory level, energy by component."""
+    rows = comparison.rows()
+    energy_name, bare = _energy_name({row["energy_unit"] for row in rows})
+    lines = _Lines(comparison.labels)
+    for cause in _keys(rows, "stall_cycles"):
+        shares = [_share(row["stall_cycles"].get(cause), row["cycles"]) for row in rows]
+        lines.add(f"stalled: {words.plain(cause)}", shares)
+    for part in _keys(rows, "bytes"):
+        lines.add(f"bytes: {part}", [words.engineering(row["bytes"].get(part), "B") for row in rows])
+    for part in _keys(rows, "energy_pj"):
+        amounts = [(row["energy_pj"].get(part), row["energy_unit"]) for row in rows]
+        lines.add(f"{energy_name}: {part}", [words.energy(amount, unit, bare) for amount, unit in amounts])
+    return lines.table()
+
+
+class _Lines:
+    """Rows of a table under one column per result; a row without a single value is dropped."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = labels
+        self.rows: list[tuple[str, ...]] = []
+
+    def add(self, name: str, cells: Sequence[str]) -> None:
+        if any(cell != "–" for cell in cells):
+            self.rows.append((name, *cells))
+
+    def table(self) -> Table:
+        return Table(("", *self.labels), tuple(self.rows))
+
+
+def _energy_name(units: set[str | None]) -> tuple[str, bool]:
+    """Return what to call energies, and whether their cells can do without the unit."""
+    [unit] = units if len(units) == 1 else [None]
+    return ("energy", False) if unit in (None, "pJ") else (f"energy, {unit}", True)
+
+
+def item_table(items: Sequence[dict[str, Any]]) -> Table:
+    """Return what a paper prints beside what was simulated; `items` as `reproduce --json` gives them."""
+    return Table(
+        ("item", "printed", "simulated", "unit", "difference", "accepted", "verdict", "why"),
+        tuple(
+            (
+                item["id"],
+                _number(item["printed"]),
+                _number(item["simulated"]),
+                item["unit"],
+                _difference(item["printed"], item["simulated"]),
+                "–" if item["tolerance"] is None else f"{100 * item['tolerance']:g} %",
+                item["verdict"],
+                item["why"] or "",
+            )
+            for item in items
+        ),
+        left=frozenset({"unit", "verdict", "why"}),
+    )
+
+
+def listing(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return plain rows under the union of their keys, all aligned left."""
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    return Table(
+        columns,
+        tuple(tuple(words.setting(row[c]) if c in row else "" for c in columns) for row in rows),
+        left=frozenset(columns),
+    )
+
+
+def _keys(rows: Sequence[dict[str, Any]], field: str) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row[field]))
+
+
+def _share(part: int | None, whole: int) -> str:
+    return "–" if part is None else words.percent(part / whole if whole else 0.0)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _difference(printed: float | None, simulated: float | None) -> str:
+    if printed is None or simulated is None or printed == 0:
+        return "–"
+    return f"{100 * (simulated / printed - 1):+.1f} %"
