@@ -104,6 +104,10 @@ class Dataflow:
         """Yield the phases of a network; `mapping` is a published one, by layer name."""
         raise NotImplementedError
 
+    def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
+        """Return the mapping that `plan` would choose for a layer of this shape."""
+        raise NotImplementedError
+
     def execute(self, phase: Phase, values: bool) -> Any:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""
         raise NotImplementedError

@@ -75,12 +75,8 @@ class Tally:
             merged[".".join(w for w in (grid, part, what) if w)] += int(counts.sum())
         return {k: v for k, v in sorted(merged.items()) if v}
 
-    def total(self, what: str) -> int:
-        """Return the sum of `what` over all instances."""
-        return sum(n for w, n in self._pairs() if w == what)
-
-    def _pairs(self) -> Iterator[tuple[str, int]]:
-        for (_, what), n in self._single.items():
-            yield what, n
-        for (_, _, what), counts in self._grids.items():
-            yield what, int(counts.sum())
+    def total(self, what: str, of: str = "") -> int:
+        """Return the sum of `what` over all instances, or over those whose path begins with `of`."""
+        single = (n for (instance, w), n in self._single.items() if w == what and instance.startswith(of))
+        grids = (counts for (grid, _, w), counts in self._grids.items() if w == what and grid.startswith(of))
+        return sum(single) + sum(int(counts.sum()) for counts in grids)

@@ -106,7 +106,6 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
             buffer_words=self.glb.shared_words,
             double_filters=options.filter_load == "overlapped",
         )
-        self._chosen: dict[LayerShape, RowStationaryMapping] = {}
 
     # plan
 
@@ -133,30 +132,35 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
             own = chosen.get(layer.name) or self.choose(layer.name, layer.shape)
             yield Phase(name=layer.name, layers=(layer,), mapping=own.to_dict())
 
+    def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
+        return self.choose(name, shape).to_dict()
+
     def choose(self, name: str, shape: LayerShape) -> RowStationaryMapping:
         """Return the mapper's own mapping of a layer."""
-        if shape not in self._chosen:
-            rates = Rates(
-                filter=self.noc.filter_words_per_cycle,
-                ifmap=self.noc.ifmap_words_per_cycle,
-                psum_in=self.noc.psum_in_words_per_cycle,
-                psum_out=self.noc.psum_out_words_per_cycle,
-                dram=self.dram.word_bits / self.pes.word_bits * self.dram.clock_mhz / self.clock_mhz,
-                serial_fill=self.options.first_window == "after_filters",
-            )
-            self._chosen[shape] = mapping_room.search(
-                shape,
-                self.limits,
-                rates,
-                name=name,
-                objective=self.options.objective,
-                cost=functools.partial(self.cycles_without_data, shape),
-            )
-        return self._chosen[shape]
+        parts = tuple(sorted(self.parts.items(), key=lambda item: item[0]))
+        try:
+            return _best_mapping(parts, self.options, self.clock_mhz, shape)
+        except MappingError as error:
+            raise MappingError([f"{name}: {fault}" for fault in error.faults]) from None
 
-    def cycles_without_data(self, shape: LayerShape, mapping: RowStationaryMapping) -> int:
-        """Return the cycles of a layer whose values are not known: nothing compresses."""
+    def rates(self) -> Rates:
+        return Rates(
+            filter=self.noc.filter_words_per_cycle,
+            ifmap=self.noc.ifmap_words_per_cycle,
+            psum_in=self.noc.psum_in_words_per_cycle,
+            psum_out=self.noc.psum_out_words_per_cycle,
+            dram=self.dram.word_bits / self.pes.word_bits * self.dram.clock_mhz / self.clock_mhz,
+            serial_fill=self.options.first_window == "after_filters",
+        )
+
+    def cost(self, shape: LayerShape, mapping: RowStationaryMapping) -> int:
+        """Return the exact cycles of a layer whose values are not known, so that nothing compresses.
+
+        With the objective `processing`, DRAM is taken to be there in time.
+        """
         plan = Geometry(self, shape, mapping)
+        if self.options.objective == "processing":
+            return plan.processing_cycles
         work = Work(plan=plan, traffic=plan.traffic(), grids={}, counts={}, busy=np.zeros((1, 1), np.int64))
         sim = core.Simulation(clock_mhz=self.clock_mhz)
         sim.process(Schedule(self, Machine(sim, self.parts), work).run())
@@ -234,6 +238,21 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         return Outcome(outputs=outputs, details={phase.layers[0].name: details})
 
 
+@functools.lru_cache(maxsize=4096)
+def _best_mapping(
+    parts: tuple[tuple[str, Part], ...], options: Any, clock_mhz: float, shape: LayerShape
+) -> RowStationaryMapping:
+    """Search once for each machine and shape: the answer is a function of these alone."""
+    dataflow = RowStationary(dict(parts), options, clock_mhz)
+    return mapping_room.search(
+        shape,
+        dataflow.limits,
+        dataflow.rates(),
+        objective=options.objective,
+        cost=functools.partial(dataflow.cost, shape),
+    )
+
+
 def _patterns(values: Array) -> NDArray[np.int16]:
     """Return what decides gating and compression: which values are zero."""
     return values if values.dtype == np.int16 else (values != 0).astype(np.int16)
@@ -255,6 +274,7 @@ class Geometry:
     def __init__(self, dataflow: RowStationary, shape: LayerShape, mapping: RowStationaryMapping) -> None:
         self.dataflow, self.shape, self.mapping = dataflow, shape, mapping
         m, noc, options = mapping, dataflow.noc, dataflow.options
+        self.overlapped = options.filter_load == "overlapped"
         self.high = mapping_room.rows_read(m.e, m.rows, shape)
         self.wide = mapping_room.columns_read(shape)
         self.segments = ceil_div(shape.kernel_height, m.rows)
@@ -286,7 +306,10 @@ class Geometry:
         columns = _columns_needed(shape)
         needed = (np.arange(m.n)[:, None] * self.wide + columns).reshape(-1)
         arrived = ceil_div(needed * column_words, noc.ifmap_words_per_cycle)
-        if options.first_window == "with_filters" and options.filter_load == "serial":
+        # filters too many for the buffer come at DRAM's pace; inputs then wait for the last of them
+        self.streamed = self.filter_words > dataflow.glb.filter_region_words
+        beside_filters = options.first_window == "with_filters" and not self.overlapped
+        if beside_filters and not self.streamed:
             arrived = np.maximum(arrived - self.load_cycles, 0)
         timing = functools.partial(pass_timing, arrived, m.p, self.slot_products, dataflow.pes.psum_words)
         hops, serial = m.rows * m.r, options.psum_traffic == "serial"
@@ -302,6 +325,13 @@ class Geometry:
     def passes(self) -> int:
         per_filter_block = sum(self.passes_in_block) * self.channel_blocks * self.segments
         return len(self.group_parts) * len(self.image_parts) * len(self.strip_parts) * per_filter_block
+
+    @property
+    def processing_cycles(self) -> int:
+        """Cycles of all passes when nothing waits for DRAM."""
+        begun, load = self.first_passes, 0 if self.overlapped else self.load_cycles
+        own = begun * self.first[3] + (self.passes - begun) * self.steady[3] + self.passes * load
+        return max(own, self.passes * self.load_cycles)
 
     @functools.cached_property
     def first_passes(self) -> int:
@@ -549,8 +579,8 @@ class Schedule:
         self.dataflow, self.work, self.plan = dataflow, work, work.plan
         self.sim, self.dram = machine.sim, machine["dram"]
         region = dataflow.glb.filter_region_words
-        self.streamed = work.plan.filter_words > region
-        self.overlapped = dataflow.options.filter_load == "overlapped"
+        self.streamed = work.plan.streamed
+        self.overlapped = work.plan.overlapped
         self.filter_room = _Room(self.sim, region // work.plan.filter_words)
         self.block_room = _Room(self.sim, work.plan.block_buffers)
         self.tile_room = _Room(self.sim, work.plan.tile_buffers)
@@ -716,6 +746,7 @@ class Schedule:
             "stall_cycles": {cause: n for cause, n in self.stalls.items() if n},
             "processing_cycles": self.cycles
             - sum(self.stalls[c] for c in ("configuration", "dram_ofmap", "dram_ifmap", "dram_filter")),
+            "macs_executed": int(self.work.busy.sum()),
             "active_pes": int(np.count_nonzero(plan.mapped)),
             "passes": plan.passes,
             "pass_cycles": plan.load_cycles + plan.steady[3],

@@ -18,7 +18,7 @@ import numpy as np
 from simhw.errors import MappingError, did_you_mean
 from simhw.shapes import LayerShape
 
-OBJECTIVES = ("cycles", "dram", "buffer")
+OBJECTIVES = ("cycles", "processing", "dram", "buffer")
 
 
 def ceil_div(a: Any, b: Any) -> Any:
@@ -220,7 +220,6 @@ def search(
     limits: ArrayLimits,
     rates: Rates,
     *,
-    name: str,
     objective: str = "cycles",
     cost: Callable[[RowStationaryMapping], int] | None = None,
     shortlist: int = 12,
@@ -228,17 +227,18 @@ def search(
     """Return the best legal mapping for a layer.
 
     All candidates are ranked by closed forms; `cost`, the exact cycles of a mapping, decides among
-    the first of them when the objective is cycles. Ties go to less buffer traffic, then to the
-    smaller letters, so the answer is a function of shape and machine alone.
+    the first of them when the objective is `cycles` or `processing` (cycles without DRAM's). Ties go
+    to less buffer traffic, then to the smaller letters: the answer is a function of shape and
+    machine alone.
     """
     if objective not in OBJECTIVES:
         raise MappingError(f"objective: unknown {objective!r}{did_you_mean(objective, OBJECTIVES)}")
     table = _candidates(shape, limits)
     if not len(table):
-        raise MappingError(_why_nothing_fits(shape, limits, name))
+        raise MappingError(_why_nothing_fits(shape, limits))
     estimates = _rank(table, shape, limits, rates)
     first = estimates[objective]
-    wanted = shortlist if objective == "cycles" and cost else 1
+    wanted = shortlist if objective in ("cycles", "processing") and cost else 1
     if len(table) > wanted:
         near = first <= np.partition(first, wanted - 1)[wanted - 1]
         table, first = table[near], first[near]
@@ -364,7 +364,7 @@ def _rank(table: np.ndarray, shape: LayerShape, limits: ArrayLimits, rates: Rate
     }
 
 
-def _why_nothing_fits(shape: LayerShape, limits: ArrayLimits, name: str) -> str:
+def _why_nothing_fits(shape: LayerShape, limits: ArrayLimits) -> str:
     span, taps = window_span(shape), shape.kernel_width * (2 if limits.double_filters else 1)
     if span > limits.ifmap_words:
         need = f"one window needs {span} words, pes.ifmap_words is {limits.ifmap_words}"
@@ -376,4 +376,4 @@ def _why_nothing_fits(shape: LayerShape, limits: ArrayLimits, name: str) -> str:
         )
         words = block_words(smallest, shape) + tile_words(smallest, shape)
         need = f"the smallest pass needs {words} words of global buffer, there are {limits.buffer_words}"
-    return f"{name}: no row-stationary mapping exists on this machine: {need}"
+    return f"no row-stationary mapping exists on this machine: {need}"

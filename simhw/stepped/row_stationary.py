@@ -483,7 +483,7 @@ class LayerRun:
                 yield self.filters_there.get()
                 self._stalled("dram_filter", sim.cycle - since)
                 since = sim.cycle
-            if self.options.first_window == "with_filters":
+            if self.options.first_window == "with_filters" and not self.streamed:
                 sim.process(stream.flow())  # inputs have a bus of their own
             yield sim.process(self._load_filters(one, 0))
             self._stalled("filter_load", sim.cycle - since)
@@ -673,6 +673,7 @@ class LayerRun:
             "cycles": self.cycles,
             "stall_cycles": dict(self.stalls),
             "processing_cycles": self.cycles - waits,
+            "macs_executed": self.sim.activity.total("busy", of=self.pes.name),
             "active_pes": len({pe.name for pe in self.where.values()}),
             "passes": self.passes_done,
             "block_buffers": self.buffers[0],

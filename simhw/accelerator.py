@@ -1,0 +1,344 @@
+"""Simulating a trace on a described accelerator: one layer after another, then the account of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import simhw
+from simhw import core
+from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, dataflow_kinds, twin_kinds
+from simhw.core.machine import Machine
+from simhw.description import Description, load_accelerator, load_mapping
+from simhw.energy import Pricer
+from simhw.errors import DescriptionError, MappingError, did_you_mean
+from simhw.reference.graph import Graph
+from simhw.result import LayerResult, Result
+from simhw.shapes import LayerShape, NumberFormat
+from simhw.technology import Technology, load_technology
+from simhw.trace import LayerTrace, Trace
+
+ENGINES = ("compiled", "stepped")
+MOVES = ("read", "write", "send", "hop")  # actions that move one word of the part's width
+
+Progress = Callable[[int, int, str], None]
+MappingSource = str | Path | Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """A trace's layer as a machine meets it; in a closed loop its inputs are what came before."""
+
+    traced: LayerTrace
+    reads_network_input: bool
+    given: Array | None = None
+
+    @property
+    def name(self) -> str:
+        return self.traced.name
+
+    @property
+    def kind(self) -> str:
+        return self.traced.kind
+
+    @property
+    def shape(self) -> LayerShape:
+        return self.traced.shape
+
+    @property
+    def activation(self) -> str | None:
+        return self.traced.activation
+
+    @property
+    def formats(self) -> Mapping[str, NumberFormat]:
+        return self.traced.formats
+
+    @property
+    def shift(self) -> int:
+        return self.traced.shift
+
+    @property
+    def weights(self) -> Array:
+        return self.traced.weights
+
+    @property
+    def bias(self) -> Array:
+        return self.traced.bias
+
+    @property
+    def inputs(self) -> Array:
+        return self.traced.inputs if self.given is None else self.given
+
+    @property
+    def expected(self) -> Array:
+        return self.traced.expected
+
+
+def simulate(
+    accelerator: str | Path | Description,
+    trace: str | Path | Trace,
+    *,
+    layers: Sequence[str] | None = None,
+    mapping: MappingSource | None = None,
+    engine: str = "compiled",
+    values: bool = True,
+    closed_loop: bool = False,
+    log: bool = False,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    technology: str | Path | Technology | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a trace on an accelerator and return what it did and cost.
+
+    `layers` are names out of the trace (all, if not given). `mapping` is a published one: a file, or
+    parameters by layer. Without `values` nothing is computed and only time and counts are found.
+    In a closed loop every layer reads what the machine made of the layers before it, operators that
+    the machine lacks run in the reference model, and the result has the network's accuracy.
+    `progress` is told (layers done, layers in all, name).
+    """
+    if engine not in ENGINES:
+        raise DescriptionError(f"engine: unknown {engine!r}{did_you_mean(engine, ENGINES)}")
+    if closed_loop and (layers is not None or not values):
+        raise DescriptionError(
+            "closed loop: wants the whole network and its values; leave out layers and no-values"
+        )
+    description = load_accelerator(accelerator, overrides=overrides)
+    source = trace if isinstance(trace, Trace) else Trace.load(trace)
+    run = _Run(description, source, engine, values, log)
+    chosen = _chosen_layers(source, layers)
+    plan = _phases(run.dataflow, description, chosen, mapping)
+    technology = technology if technology is not None else description.technology
+    table = technology if isinstance(technology, Technology) else None
+    if table is None and technology is not None:
+        table = load_technology(technology)
+    done: list[LayerResult] = []
+    accuracy = None
+    if closed_loop:
+        accuracy = run.closed_loop(plan, len(chosen), done, progress)
+    else:
+        for phase in plan:
+            if progress is not None:
+                progress(len(done), len(chosen), phase.name)
+            done += run.phase(phase)
+    if progress is not None:
+        progress(len(done), len(chosen), "")
+    result = Result(
+        accelerator=description.name,
+        clock_mhz=description.clock_mhz,
+        trace=source.name,
+        engine=engine,
+        options=description.options.to_dict() | {"values": values, "closed_loop": closed_loop},
+        versions=_versions(),
+        digests={"description": description.digest} | source.digests,
+        parts=description.flat_parts(),
+        structure=description.structure(),
+        layers=tuple(done),
+        accuracy=accuracy,
+        not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers),
+        timeline=tuple(run.timeline) if log else None,
+    )
+    return result if table is None else _priced(result, run.grouped, table)
+
+
+def plan_mapping(
+    accelerator: str | Path | Description,
+    layers: Iterable[tuple[str, LayerShape]],
+    *,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Return the mapping that the machine's own mapper chooses for each (name, shape)."""
+    description = load_accelerator(accelerator, overrides=overrides)
+    dataflow = dataflow_kinds()[description.dataflow](
+        description.parts, description.options, description.clock_mhz
+    )
+    return {name: dataflow.map_shape(name, shape) for name, shape in layers}
+
+
+def _chosen_layers(trace: Trace, names: Sequence[str] | None) -> list[LayerView]:
+    chosen = trace.layers if names is None else [trace.layer(name) for name in names]
+    entrance = trace.graph["inputs"][0]
+    reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
+    return [LayerView(layer, reads[layer.name] == entrance) for layer in chosen]
+
+
+def _phases(
+    dataflow: Dataflow,
+    description: Description,
+    layers: Sequence[LayerView],
+    mapping: MappingSource | None,
+) -> Iterable[Phase]:
+    asked = mapping if mapping is not None else description.mapping
+    if asked is None or isinstance(asked, Mapping):
+        return dataflow.plan(layers, asked)
+    published = load_mapping(asked)["layers"]
+    names = [layer.name for layer in layers]
+    if mapping is not None and not set(published) & set(names):
+        raise MappingError(f"{asked}: maps {', '.join(published)}; the trace has {', '.join(names)}")
+    try:
+        return list(dataflow.plan(layers, published))
+    except MappingError as error:
+        raise MappingError([f"{asked}: layers.{fault}" for fault in error.faults]) from None
+
+
+class _Run:
+    """One machine meeting one trace."""
+
+    def __init__(self, description: Description, trace: Trace, engine: str, values: bool, log: bool) -> None:
+        self.description, self.trace, self.engine = description, trace, engine
+        self.values, self.log = values, log
+        kind = description.dataflow
+        self.dataflow = dataflow_kinds()[kind](description.parts, description.options, description.clock_mhz)
+        if engine == "stepped" and kind not in twin_kinds():
+            raise DescriptionError(f"engine: {kind} has no stepped twin; known: {', '.join(twin_kinds())}")
+        self.grouped: list[dict[str, int]] = []
+        self.timeline: list[tuple[str, str, str, int, int]] = []
+        self.outputs: dict[str, Array] = {}
+
+    def phase(self, phase: Phase) -> list[LayerResult]:
+        """Simulate a phase on a fresh machine and return a result per layer."""
+        sim = core.Simulation(clock_mhz=self.description.clock_mhz, log=self.log)
+        machine = Machine(sim, self.description.parts)
+        if self.engine == "stepped":
+            playing = twin_kinds()[self.description.dataflow](self.description.options).run(machine, phase)
+        else:
+            work = self.dataflow.execute(phase, self.values)
+            playing = self.dataflow.schedule(machine, phase, work)
+        ended = sim.process(playing)
+        sim.run()
+        outcome: Outcome = ended.value
+        (layer,) = phase.layers
+        grouped = sim.ledger.grouped()
+        self.grouped.append(grouped)
+        self.timeline += [
+            (layer.name, s.unit, s.what, s.start_cycle, s.end_cycle) for s in sim.timeline or ()
+        ]
+        output = outcome.outputs.get(layer.name) if self.values else None
+        if output is not None:
+            self.outputs[layer.name] = output
+        return [self._layer_result(layer, phase, sim, outcome, grouped, output)]
+
+    def _layer_result(
+        self,
+        layer: Any,
+        phase: Phase,
+        sim: core.Simulation,
+        outcome: Outcome,
+        grouped: Mapping[str, int],
+        output: Array | None,
+    ) -> LayerResult:
+        details = dict(outcome.details[layer.name])
+        cycles, stalls = details.pop("cycles"), details.pop("stall_cycles")
+        executed = details.pop("macs_executed")
+        multipliers = sum(role.get("multipliers", 0) for role in self.description.structure().values())
+        matches, error = _verdict(layer, output)
+        return LayerResult(
+            name=layer.name,
+            kind=layer.kind,
+            cycles=cycles,
+            stall_cycles=stalls,
+            utilization=executed / (cycles * multipliers) if cycles and multipliers else 0.0,
+            macs=layer.shape.macs,
+            macs_executed=executed,
+            multiplies=sim.ledger.total("mul"),
+            adds=sim.ledger.total("add"),
+            bytes=_bytes(grouped, self.description.flat_parts()),
+            actions=sim.ledger.flat(),
+            activity=sim.activity.flat(),
+            output_matches=matches,
+            output_error=error,
+            mapping=dict(phase.mapping),
+            details=details,
+        )
+
+    def closed_loop(
+        self, plan: Iterable[Phase], layers: int, done: list[LayerResult], progress: Progress | None
+    ) -> float | None:
+        """Let the reference model run the network, with the machine in place of its layers."""
+        by_layer = {phase.layers[0].name: phase for phase in plan}
+
+        def on_machine(phase: Phase) -> Callable[[Array], Array]:
+            def run(inputs: Array) -> Array:
+                if progress is not None:
+                    progress(len(done), layers, phase.name)
+                layer = phase.layers[0]
+                given = inputs.reshape(layer.shape.input_shape)
+                view = LayerView(layer.traced, layer.reads_network_input, given)  # type: ignore[attr-defined]
+                done.extend(self.phase(Phase(name=phase.name, layers=(view,), mapping=phase.mapping)))
+                return self.outputs.pop(layer.name)
+
+            return run
+
+        trace = self.trace
+        graph = Graph.from_dict(trace.graph)
+        override = {name: on_machine(phase) for name, phase in by_layer.items()}
+        formats = None if trace.format == "float32" else trace.formats
+        last: Array | None = None
+        for node, output in graph.run(trace.inputs, _Parameters(trace), formats, override):
+            if node.name == graph.output:
+                last = output
+        if last is None or trace.labels is None:
+            return None
+        return float(np.mean(last.reshape(len(last), -1).argmax(axis=1) == trace.labels))
+
+
+class _Parameters(Mapping[str, Array]):
+    """A trace's tensors as the reference model's parameters, read when their turn comes."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __getitem__(self, name: str) -> Array:
+        return self._trace.tensor(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._trace.has(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._trace.tensor_names)
+
+    def __len__(self) -> int:
+        return len(self._trace.tensor_names)
+
+
+def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, float] | None]:
+    """Return whether an output is the reference's bit for bit (None in float32), and how far it is off."""
+    if output is None:
+        return None, None
+    expected = np.asarray(layer.expected)
+    form = layer.formats["expected"]
+    if not form.is_float and np.array_equal(output, expected):
+        return True, None
+    off = np.abs(output.astype(np.float64) - expected) * 2.0**-form.fraction
+    error = {"max": float(off.max()), "mean": float(off.mean())}
+    return (None if form.is_float else False), error
+
+
+def _bytes(grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return the bytes that each part moved: its reads, writes, sends and hops, at its word's width."""
+    bits: dict[str, int] = {}
+    for key, n in grouped.items():
+        part, _, action = key.rpartition(".")
+        if action in MOVES:
+            bits[part] = bits.get(part, 0) + n * parts[part]["spec"]["word_bits"]
+    return {part: n // 8 for part, n in bits.items()}
+
+
+def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:
+    pricer = Pricer(result.parts, table)
+    pricer.refuse_unpriced(key for counts in grouped for key in counts)
+    priced = [pricer.price(counts, strict=False) for counts in grouped]
+    return result.with_energy(
+        [p.energy for p in priced], table.energy_unit, table.name, technology_digest=table.digest
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"simhw": simhw.__version__, "python": platform.python_version()} | {
+        name: version(name) for name in ("numpy", "numba", "simpy")
+    }
