@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,7 +83,8 @@ def load_plugin(path: str | Path) -> None:
     file = Path(path)
     if not file.is_file():
         raise PluginError(f"{path}: no such file; --plugin wants a Python file")
-    name = f"simhw_plugin_{file.stem}"
+    # two files of one name in two folders are two plug-ins, and one file read twice is one
+    name = f"simhw_plugin_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: is not a Python file; --plugin wants a name that ends in .py")

@@ -48,7 +48,8 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What a dataflow needs of whatever fills a role: Spec fields, and whether it is a grid."""
+    """What a dataflow needs of whatever fills a role: fields or properties of its Spec, and whether it
+    is a grid."""
 
     fields: tuple[str, ...] = ()
     grid: bool = False
@@ -161,9 +162,8 @@ def twin_kinds() -> dict[str, type[Twin]]:
 
 
 def fits_role(role: Role, part: Part) -> list[str]:
-    """Return the Spec fields that `role` needs and the part's kind lacks."""
-    known = part.spec.to_dict()
-    return [name for name in role.fields if name not in known]
+    """Return what `role` needs of a Spec and the part's kind lacks."""
+    return [name for name in role.fields if not hasattr(part.spec, name)]
 
 
 def to_array(values: Any) -> NDArray[np.int64]:

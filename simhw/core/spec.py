@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -20,8 +21,10 @@ class Wants:
 
 Count = Annotated[int, Field(strict=True, ge=1), Wants("a whole number of at least 1")]
 Cycles = Annotated[int, Field(strict=True, ge=0), Wants("a whole number of cycles, at least 0")]
-Size = Annotated[float, Field(gt=0, allow_inf_nan=False), Wants("a number above 0")]
-Megahertz = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False), Wants("a number of MHz above 0")]
+Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), Wants("a number above 0")]
+Megahertz = Annotated[
+    float, Field(strict=True, gt=0, le=100_000, allow_inf_nan=False), Wants("a number of MHz above 0")
+]
 Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
 
 
@@ -94,7 +97,7 @@ def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) 
         except ValidationError:
             wrong = True
         if wrong:
-            faults.append((name, f"wants {words}, got {value!r}"))
+            faults.append((name, f"wants {words}, got {reprlib.repr(value)}"))
     if whole:
         faults += [
             (name, f"is missing; wants {words}")
