@@ -233,7 +233,7 @@ def search(
     """
     if objective not in OBJECTIVES:
         raise MappingError(f"objective: unknown {objective!r}{did_you_mean(objective, OBJECTIVES)}")
-    table = _candidates(shape, limits)
+    table = candidates(shape, limits)
     if not len(table):
         raise MappingError(_why_nothing_fits(shape, limits))
     estimates = _rank(table, shape, limits, rates)
@@ -244,19 +244,19 @@ def search(
         table, first = table[near], first[near]
         estimates = {key: value[near] for key, value in estimates.items()}
     keys = (*table.T[::-1], *(estimates[k] for k in ("dram", "buffer", "processing", "cycles")), first)
-    ranked = [_mapping(table[i]) for i in np.lexsort(keys)[:wanted]]
+    ranked = [mapping_of(table[i]) for i in np.lexsort(keys)[:wanted]]
     if len(ranked) == 1 or cost is None:
         return ranked[0]
     # min keeps the first of equals, which is the one that ranks better
     return min(ranked, key=cost)
 
 
-def _mapping(row: Iterable[Any]) -> RowStationaryMapping:
+def mapping_of(row: Iterable[Any]) -> RowStationaryMapping:
     m, n, e, p, q, r, t, g, rows = (int(v) for v in row)
     return RowStationaryMapping(m=m, n=n, e=e, p=p, q=q, r=r, t=t, g=g, rows=rows)
 
 
-def _candidates(shape: LayerShape, limits: ArrayLimits) -> np.ndarray:
+def candidates(shape: LayerShape, limits: ArrayLimits) -> np.ndarray:
     """Return legal mappings as rows of m, n, e, p, q, r, t, g, rows."""
     rows = ceil_div(shape.kernel_height, ceil_div(shape.kernel_height, limits.rows))
     span, taps = window_span(shape), shape.kernel_width * (2 if limits.double_filters else 1)

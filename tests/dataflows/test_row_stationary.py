@@ -1,0 +1,173 @@
+"""What a row-stationary machine must do, counted by hand or by the paper's formulas."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import pytest
+from machines import DrawnLayer, rig
+
+from simhw.dataflows.row_stationary import RowStationary
+from simhw.shapes import LayerShape
+
+INSTANT = {"clock_mhz": 100_000.0, "word_bits": 4096}  # a DRAM that is never waited for
+
+
+def square(batch: int, channels: int, size: int, filters: int, kernel: int, **rest: int) -> LayerShape:
+    pad, stride = rest.get("pad", 0), rest.get("stride", 1)
+    return LayerShape(
+        batch=batch, in_channels=channels, in_height=size, in_width=size, out_channels=filters,
+        kernel_height=kernel, kernel_width=kernel, stride=(stride, stride), pad=(pad,) * 4,
+        groups=rest.get("groups", 1),
+    )  # fmt: skip
+
+
+def test_one_pass_takes_its_loads_its_products_and_its_last_sums() -> None:
+    """A 3x3 filter over 5x5: 9 weights over 4 a cycle, 15 words of first window, 3 x 3 x 3 products."""
+    layer = DrawnLayer(square(1, 1, 5, 1, 3))
+    machine = rig(dram=INSTANT, options=RowStationary.Options(compression="none"))
+    run = machine.run(machine.phase(layer, {"m": 1, "n": 1, "e": 3, "p": 1, "q": 1, "r": 1, "t": 1}))
+    load, fill = ceil(9 / 4), 5 * 3
+    products = 3  # per window
+    slide = 5  # words of one more column
+    # the second and third windows wait for their column, as 5 words take longer than 3 products
+    compute = products + 2 * slide
+    drain = 3 + ceil(3 / 4)  # up three PEs, then three sums over a bus of four
+    assert run.details["processing_cycles"] == load + fill + compute + drain
+    assert run.details["stall_cycles"]["filter_load"] == load
+    assert run.details["stall_cycles"]["drain"] == drain
+    assert run.activity["pes[0,0].busy"] == 3 * 3
+
+
+def test_with_no_zero_every_product_is_multiplied() -> None:
+    layer = DrawnLayer(square(2, 3, 6, 4, 3), zeros=0.0)
+    layer.inputs = np.abs(layer.inputs) + np.int16(1)
+    machine = rig()
+    run = machine.run(machine.phase(layer))
+    assert run.grouped["pes.mac.mul"] == layer.shape.macs
+    assert run.grouped["pes.filter_spad.read"] == run.grouped["pes.ifmap_spad.read"] == layer.shape.macs
+
+
+def test_zeros_are_gated_and_save_no_cycle() -> None:
+    dense, sparse = (DrawnLayer(square(1, 2, 8, 4, 3), seed=3, zeros=z) for z in (0.0, 0.9))
+    machine = rig(options=RowStationary.Options(compression="none"))
+    full, gated = (machine.run(machine.phase(layer)) for layer in (dense, sparse))
+    assert full.cycles == gated.cycles
+    nonzero = np.count_nonzero(np.lib.stride_tricks.sliding_window_view(sparse.inputs, (3, 3), axis=(2, 3)))
+    assert gated.grouped["pes.mac.mul"] == nonzero * sparse.shape.out_channels
+
+
+ALEXNET = [
+    ("conv1", square(4, 3, 227, 96, 11, stride=4), dict(m=96, n=1, e=7, p=16, q=1, r=1, t=2)),
+    ("conv2", square(4, 96, 27, 256, 5, pad=2, groups=2), dict(m=64, n=1, e=27, p=16, q=2, r=1, t=1)),
+    ("conv3", square(4, 256, 13, 384, 3, pad=1), dict(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    ("conv4", square(4, 384, 13, 384, 3, pad=1, groups=2), dict(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+    ("conv5", square(4, 384, 13, 256, 3, pad=1, groups=2), dict(m=64, n=4, e=13, p=16, q=3, r=2, t=2)),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "mapping"), ALEXNET, ids=[a[0] for a in ALEXNET])
+def test_alexnet_meets_the_closed_forms_of_the_paper(name: str, shape: LayerShape, mapping: dict) -> None:
+    """Active PEs R e r t; buffer traffic 2 ceil(C / qr) psums + passes n q r ((e - 1) U + R) H words."""
+    layer, machine = DrawnLayer(shape), rig()
+    run = machine.run(machine.phase(layer, mapping), values=False)
+    m = mapping
+    kernel, stride, padded = shape.kernel_height, shape.stride[0], shape.padded_height
+    assert run.details["active_pes"] == kernel * m["e"] * m["r"] * m["t"]
+    visits = ceil(shape.group_in_channels / (m["q"] * m["r"]))
+    passes = (
+        shape.batch // m["n"]
+        * ceil(shape.out_channels / (m["p"] * m["t"]))
+        * visits
+        * ceil(shape.out_height / m["e"])
+    )  # fmt: skip
+    assert run.details["passes"] == passes
+    rows = (m["e"] - 1) * stride + kernel
+    words = 2 * visits * shape.outputs + passes * m["n"] * m["q"] * m["r"] * rows * padded
+    counted = sum(run.grouped[k] for k in ("glb.ifmap.read", "glb.psum.read", "glb.psum.write"))
+    assert counted == words
+    slots = passes * m["n"] * m["p"] * m["q"] * shape.out_width * shape.kernel_width
+    assert run.activity["pes[0,0].busy"] + run.activity.get("pes[0,0].edge", 0) == slots
+    assert run.details["macs_executed"] == shape.macs
+
+
+@pytest.mark.parametrize(("name", "shape", "mapping"), ALEXNET, ids=[a[0] for a in ALEXNET])
+def test_the_mapper_is_never_slower_than_the_published_mapping(
+    name: str, shape: LayerShape, mapping: dict
+) -> None:
+    layer = DrawnLayer(shape)
+    for objective, figure in (("cycles", "cycles"), ("processing", "processing_cycles")):
+        machine = rig(options=RowStationary.Options(objective=objective))
+        own = machine.run(machine.phase(layer), values=False)
+        published = machine.run(machine.phase(layer, mapping), values=False)
+        assert own.details[figure] <= published.details[figure]
+
+
+def test_filters_that_overflow_their_part_of_the_buffer_stream_through_it() -> None:
+    """A linear layer loads 224 weights into each of 168 PEs: 75 KB where 8 KB are."""
+    layer = DrawnLayer(square(1, 168 * 12, 1, 18, 1))
+    machine = rig()
+    run = machine.run(machine.phase(layer))
+    np.testing.assert_array_equal(run.outputs, layer.expected)
+    link_words = run.grouped["dram.read"] * 4
+    assert link_words >= layer.shape.weights + layer.shape.inputs
+    assert run.details["stall_cycles"]["dram_filter"] > run.cycles // 2, "weights used once wait for DRAM"
+
+
+def test_overlapped_loading_needs_scratchpads_for_two_passes() -> None:
+    shape, machine = square(1, 4, 8, 16, 3), rig(options=RowStationary.Options(filter_load="overlapped"))
+    with pytest.raises(Exception, match="weights twice") as error:
+        machine.phase(DrawnLayer(shape), {"m": 16, "n": 1, "e": 6, "p": 16, "q": 4, "r": 1, "t": 1})
+    assert str(error.value) == (
+        "layer: p, q: 16 x 4 x 3 weights twice (filter_load: overlapped), the filter scratchpad holds 224"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p": 30}, "layer: p: 30 partial sums, the psum scratchpad holds 24"),
+        ({"q": 5}, "layer: q: 5 windows of 3 words, the ifmap scratchpad holds 12"),
+        ({"e": 9}, "layer: e: 9 output rows, the layer has 8"),
+        ({"n": 3}, "layer: n: 3 images, the batch has 2"),
+        ({"m": 40}, "layer: m: 40 filters, a group has 32"),
+        ({"t": 9}, "layer: r, t, g: 1 x 9 x 1 sets of 3 x 8 PEs, 4 fit the 12 x 14 array"),
+        ({"p": 0}, "layer: p: wants a whole number of at least 1, got 0"),
+        ({"r": "2"}, "layer: r: wants a whole number of at least 1, got '2'"),
+        ({"z": 1}, "layer: unknown field 'z'; known: e, g, m, n, p, q, r, rows, t"),
+    ],
+    ids=lambda v: str(v)[:20],
+)
+def test_an_illegal_mapping_is_refused(change: dict, message: str) -> None:
+    mapping = dict(m=32, n=2, e=8, p=16, q=4, r=1, t=1) | change
+    machine = rig()
+    with pytest.raises(Exception, match=r".") as error:
+        machine.phase(DrawnLayer(square(2, 8, 10, 32, 3)), mapping)
+    assert message in error.value.faults
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        ({"pes": {"ifmap_words": 2}}, "one window needs 3 words, pes.ifmap_words is 2"),
+        ({"pes": {"filter_words": 2}}, "one row of a filter needs 3 words, pes.filter_words is 2"),
+        (
+            {"glb": {"size_kib": 1.0, "filter_kib": 0.96875}},
+            "the smallest pass needs 38 words of global buffer, there are 16",
+        ),
+    ],
+)
+def test_a_machine_too_small_for_any_mapping_says_so(specs: dict, message: str) -> None:
+    machine = rig(**specs)
+    with pytest.raises(Exception, match=r".") as error:
+        machine.phase(DrawnLayer(square(1, 2, 10, 2, 3)))
+    assert error.value.faults == (f"layer: no row-stationary mapping exists on this machine: {message}",)
+
+
+def test_what_the_mapper_chose_can_be_fed_back() -> None:
+    layer, machine = DrawnLayer(square(2, 6, 12, 8, 3)), rig()
+    own = machine.phase(layer)
+    again = machine.phase(layer, dict(own.mapping))
+    assert again.mapping == own.mapping
+    assert machine.run(again).cycles == machine.run(own).cycles

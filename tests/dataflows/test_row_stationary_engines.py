@@ -1,0 +1,162 @@
+"""The compiled dataflow and its twin, which steps every PE cycle by cycle, agree on everything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from machines import DrawnLayer, Rig, Run, drawn_case, rig
+
+from simhw.core.dataflow import Phase
+from simhw.dataflows.row_stationary import RowStationary
+from simhw.shapes import LayerShape
+
+COMMON = (
+    "cycles", "stall_cycles", "processing_cycles", "macs_executed", "active_pes", "passes",
+    "block_buffers", "tile_buffers", "psums_that_do_not_fit",
+)  # fmt: skip
+
+
+def assert_engines_agree(machine: Rig, layer: DrawnLayer, phase: Phase) -> Run:
+    compiled, stepped = machine.run(phase), machine.run(phase, "stepped")
+    np.testing.assert_array_equal(compiled.outputs, layer.expected)
+    np.testing.assert_array_equal(stepped.outputs, layer.expected)
+    assert compiled.cycles == stepped.cycles
+    assert {k: compiled.details[k] for k in COMMON} == {k: stepped.details[k] for k in COMMON}
+    assert compiled.actions == stepped.actions
+    assert compiled.activity == stepped.activity
+    return compiled
+
+
+def assert_laws_hold(run: Run, layer: DrawnLayer) -> None:
+    """What must balance in every run, whatever the machine."""
+    shape = layer.shape
+    assert set(run.units().values()) == {run.cycles}, "busy and stalls by cause make each unit's total"
+    assert run.details["macs_executed"] == shape.macs
+    assert sum(run.details["stall_cycles"].values()) <= run.cycles
+    read, sent = run.grouped.get("glb.ifmap.read", 0), run.grouped.get("noc.ifmap.send", 0)
+    assert read == sent, "every input word read from the buffer goes on the bus"
+    assert run.grouped["glb.filter.read"] == run.grouped["noc.filter.send"]
+    assert run.grouped["noc.filter.receive"] == run.grouped["pes.filter_spad.write"]
+    assert run.grouped["noc.ifmap.receive"] == run.grouped["pes.ifmap_spad.write"]
+    back = run.grouped.get("noc.psum_in.send", 0)
+    assert run.grouped["noc.psum_out.send"] == back + shape.outputs, (
+        "sums come back but for their first visit"
+    )
+    assert run.grouped["glb.psum.write"] == run.grouped["noc.psum_out.send"]
+    assert run.grouped["glb.psum.read"] == back + shape.outputs
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_engines_agree_on_drawn_layers(seed: int) -> None:
+    case = drawn_case(seed)
+    if case is None:
+        return  # no such layer or mapping; test_enough_cases_are_drawn counts them
+    machine, layer, phase = case
+    assert_laws_hold(assert_engines_agree(machine, layer, phase), layer)
+
+
+def test_enough_cases_are_drawn() -> None:
+    assert sum(drawn_case(seed) is not None for seed in range(60)) >= 35
+    assert sum(drawn_case(seed) is not None for seed in range(1000, 1800)) >= 500
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(16))
+def test_engines_agree_on_many_drawn_layers(block: int) -> None:
+    for seed in range(1000 + 50 * block, 1000 + 50 * (block + 1)):
+        case = drawn_case(seed)
+        if case is not None:
+            assert_laws_hold(assert_engines_agree(*case), case[1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2000, 2040))
+def test_engines_agree_on_larger_drawn_layers(seed: int) -> None:
+    case = drawn_case(seed, largest=14)
+    if case is not None:
+        assert_laws_hold(assert_engines_agree(*case), case[1])
+
+
+def layer_of(kernel: int, channels: int, filters: int, size: int, **rest: int) -> DrawnLayer:
+    pad, stride = rest.pop("pad", 0), rest.pop("stride", 1)
+    return DrawnLayer(
+        LayerShape(
+            batch=rest.pop("batch", 1), in_channels=channels, in_height=size, in_width=size,
+            out_channels=filters, kernel_height=kernel, kernel_width=kernel,
+            stride=(stride, stride), pad=(pad,) * 4, groups=rest.pop("groups", 1),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layer_of(1, 7, 5, 4),
+        layer_of(1, 7, 5, 5, stride=2),
+        layer_of(3, 6, 6, 5, groups=6, pad=1),
+        layer_of(5, 2, 3, 7, pad=2),
+        layer_of(1, 40, 12, 1),
+        layer_of(1, 40, 12, 1, batch=4),
+    ],
+    ids=["1x1", "1x1 with stride", "depthwise", "taller than the array", "linear", "linear, batch 4"],
+)
+def test_engines_agree_on_every_sort_of_layer(layer: DrawnLayer) -> None:
+    machine = rig(4, 5)
+    assert_laws_hold(assert_engines_agree(machine, layer, machine.phase(layer)), layer)
+
+
+def test_engines_agree_on_a_set_wider_than_the_array() -> None:
+    """As AlexNet's conv2 on the chip: one set is cut in two pieces, stacked."""
+    layer, machine = layer_of(3, 2, 4, 9, pad=1), rig(7, 5)
+    phase = machine.phase(layer, {"m": 4, "n": 1, "e": 9, "p": 2, "q": 1, "r": 1, "t": 1})
+    run = assert_engines_agree(machine, layer, phase)
+    assert run.details["active_pes"] == 3 * 9
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_values_and_work_never_depend_on_when_things_arrive(seed: int) -> None:
+    """The rule of the house: other latencies, bandwidths and overlaps move time alone."""
+    case = drawn_case(3000 + seed)
+    if case is None:
+        return
+    machine, _, phase = case
+    base = machine.run(phase)
+    rng = np.random.default_rng(seed)
+    options = RowStationary.Options(
+        **machine.options.to_dict()
+        | {
+            "first_window": rng.choice(["after_filters", "with_filters"]).item(),
+            "psum_traffic": rng.choice(["serial", "overlapped"]).item(),
+            "ifmap_prefetch": rng.choice(["when_it_fits", "never"]).item(),
+            "ofmap_drain": rng.choice(["when_it_fits", "never"]).item(),
+            "configuration_bits": int(rng.integers(0, 300)),
+        }
+    )
+    other = (
+        Rig(machine.parts, options, machine.clock_mhz)
+        .with_spec(
+            "dram",
+            latency_cycles=int(rng.integers(0, 100)),
+            clock_mhz=float(rng.integers(10, 900)),
+            word_bits=machine.parts["dram"].spec.word_bits,
+        )
+        .with_spec(
+            "noc",
+            filter_words_per_cycle=int(rng.integers(1, 9)),
+            ifmap_words_per_cycle=int(rng.integers(1, 9)),
+            psum_in_words_per_cycle=int(rng.integers(1, 9)),
+            psum_out_words_per_cycle=int(rng.integers(1, 9)),
+        )
+    )
+    moved = other.run(phase)
+    np.testing.assert_array_equal(base.outputs, moved.outputs)
+    assert base.actions == moved.actions
+
+
+def test_without_values_time_and_counts_are_the_same() -> None:
+    case = drawn_case(1)
+    assert case is not None
+    machine, _, phase = case
+    full, bare = machine.run(phase), machine.run(phase, values=False)
+    assert bare.outputs is None
+    assert (full.cycles, full.actions, full.activity) == (bare.cycles, bare.actions, bare.activity)
