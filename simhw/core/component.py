@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import operator
 import sys
 import zlib
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ class Component:
 
     def cycles(self, n: int) -> simpy.Timeout:
         """Return the event of n cycles having passed."""
-        return self.sim.timeout(int(n))
+        return self.sim.timeout(operator.index(n))
 
     @classmethod
     def parts(cls, spec: Any) -> Mapping[str, tuple[type[Component], Spec]]:

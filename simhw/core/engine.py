@@ -55,6 +55,8 @@ class Simulation(simpy.Environment):
 
     def fire(self, event: simpy.Event, delay_cycles: int, value: Any = None) -> None:
         """Let `event` happen a whole number of cycles from now."""
+        if delay_cycles < 0:
+            raise ValueError(f"{delay_cycles} cycles: time only goes forward")
         event._ok = True  # pyright: ignore[reportPrivateUsage]
         event._value = value  # pyright: ignore[reportPrivateUsage]
         self.schedule(event, delay=delay_cycles)

@@ -7,7 +7,7 @@ import reprlib
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, Strict, TypeAdapter, ValidationError
 
 from simhw.errors import DescriptionError, did_you_mean
 
@@ -31,6 +31,10 @@ Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
 def Choice(*words: str) -> Any:  # noqa: N802 - reads as a type where it is used
     """An annotation for one of a few words: `order: Choice("rows", "columns")`."""
     return Annotated[Literal[words], Wants(f"one of {', '.join(words)}")]
+
+
+# plain types are taken as strictly as the annotations above: "4" is no whole number
+_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ def _adapters(spec: type[Spec]) -> dict[str, tuple[TypeAdapter[Any], str, bool]]
     hints = get_type_hints(spec, include_extras=True)
     return {
         f.name: (
-            TypeAdapter(hints[f.name]),
+            TypeAdapter(Annotated[hints[f.name], Strict()] if _is_plain(hints[f.name]) else hints[f.name]),
             wanted(hints[f.name]),
             f.default is MISSING and f.default_factory is MISSING,
         )
@@ -76,7 +80,13 @@ def wanted(annotation: Any) -> str:
     choices = [wanted(a) for a in get_args(annotation) if a is not type(None)]
     if choices and get_origin(annotation) is not Annotated and type(None) in get_args(annotation):
         return f"{choices[0]}, or null"
+    if _is_plain(annotation):
+        return _PLAIN[annotation]
     return f"a {getattr(annotation, '__name__', annotation)}"
+
+
+def _is_plain(annotation: Any) -> bool:
+    return isinstance(annotation, type) and annotation in _PLAIN
 
 
 def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) -> list[tuple[str, str]]:

@@ -1,0 +1,13 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def no_kinds(monkeypatch):
+    """Empty registries for the length of a test, so that it may define kinds of its own."""
+    monkeypatch.setattr("simhw.core.component._KINDS", {})
+    monkeypatch.setattr("simhw.core.dataflow._DATAFLOWS", {})
+    monkeypatch.setattr("simhw.core.dataflow._TWINS", {})
