@@ -64,10 +64,10 @@ def convolve_planes(inputs, weights, bias, stride, dilation, group_filters, firs
                         row = inputs[n, channel + c, y * stride[0] + r * dilation[0]]
                         for s in range(kernel_width):
                             w = np.int64(weights[m, c, r, s])
-                            left = s * dilation[1]
+                            source = row[s * dilation[1] :]
                             if stride[1] == 1:  # the compiler makes vectors of consecutive inputs only
                                 for x in range(out_width):
-                                    sums[x] += w * np.int64(row[left + x])
+                                    sums[x] += w * np.int64(source[x])
                             else:
                                 for x in range(out_width):
-                                    sums[x] += w * np.int64(row[left + x * stride[1]])
+                                    sums[x] += w * np.int64(source[x * stride[1]])

@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
+_BAND = 240  # windows summed before they are put where they belong: a multiple of WIDEST, not of 512
 FILTERS = 8  # filters summed at once: as many vectors of sums stay in registers on every machine
 WIDEST = 16  # int32 in the longest vector; that many pairs may be read, and ignored, behind the last window
 
@@ -111,13 +112,21 @@ def pair_planes(inputs, first, channels, row_pairs, phases, stride, pad, dilatio
                     y = row * stride[0] + phases[q, 0] - top
                     target = out[start + begin : start + end]
                     if 0 <= y < height:
-                        source = inputs[n, low, y]
-                        for i in range(target.size):
-                            target[i] = np.int32(source[x0 + i * stride[1]]) & np.int32(0xFFFF)
+                        source = inputs[n, low, y, x0 : x0 + stride[1] * target.size]
+                        if stride[1] == 1:  # the compiler makes vectors of consecutive inputs only
+                            for i in range(target.size):
+                                target[i] = np.uint16(source[i])
+                        else:
+                            for i in range(target.size):
+                                target[i] = np.uint16(source[i * stride[1]])
                     if 0 <= y + down < height and high < first + channels:
-                        source = inputs[n, high, y + down]
-                        for i in range(target.size):
-                            target[i] |= np.int32(source[x0 + i * stride[1]]) << np.int32(16)
+                        source = inputs[n, high, y + down, x0 : x0 + stride[1] * target.size]
+                        if stride[1] == 1:
+                            for i in range(target.size):
+                                target[i] |= np.int32(source[i]) << np.int32(16)
+                        else:
+                            for i in range(target.size):
+                                target[i] |= np.int32(source[i * stride[1]]) << np.int32(16)
                     start += pitch
     return out
 
@@ -203,26 +212,29 @@ def convolve_panels(planes, offsets, weights, lows, highs, bias, below, above, r
     images, _, out_height, out_width = acc.shape
     windows = ((images - 1) * rows + out_height - 1) * pitch + out_width
     lanes = _lanes()
-    tile = np.empty((FILTERS, lanes), dtype=np.int64)
+    band = np.empty((FILTERS, _BAND), dtype=np.int64)
     for m in range(first, end, FILTERS):
         packed = pack_panel(weights, lows, highs, m, end)
         ends = prove_blocks(packed, below, above)
         filters = min(FILTERS, end - m)
-        for at in range(0, windows, lanes):
-            tile[:] = 0
-            start = 0
-            for stop in ends:
-                _multiply_pairs(planes, at, offsets, packed, start, stop, tile)
-                start = stop
-            lane = 0
-            while lane < lanes:
-                row, x = divmod(at + lane, pitch)
+        for begin in range(0, windows, _BAND):
+            finish = min(begin + _BAND, windows)
+            for i in range(filters):
+                band[i] = bias[m + i]
+            for at in range(begin, finish, lanes):
+                start = 0
+                for stop in ends:
+                    _multiply_pairs(planes, at, offsets, packed, start, stop, band, at - begin)
+                    start = stop
+            at = begin
+            while at < finish:
+                row, x = divmod(at, pitch)
                 n, y = divmod(row, rows)
-                if n < images and y < out_height:
+                if y < out_height and x < out_width:
+                    count = min(out_width - x, finish - at)
                     for i in range(filters):
-                        for j in range(min(lanes - lane, out_width - x)):
-                            acc[n, m + i, y, x + j] = bias[m + i] + tile[i, lane + j]
-                lane += pitch - x
+                        acc[n, m + i, y, x : x + count] = band[i, at - begin : at - begin + count]
+                at += pitch - x
 
 
 @intrinsic
@@ -286,20 +298,21 @@ def _proven_end(typingctx, packed, start, limit, both_signs):
 
 
 @intrinsic
-def _multiply_pairs(typingctx, planes, at, offsets, packed, start, stop, tile):
-    """Add to tile[m, j] both products of packed[k, m] with planes[at + offsets[k] + j], k in start..stop.
+def _multiply_pairs(typingctx, planes, at, offsets, packed, start, stop, sums, first):
+    """Add to sums[m, first + j], for k in start..stop, both products of packed[k, m] with the pair at j.
 
-    Products are summed in int32, and the sums added to tile in int64; start < stop.
+    That pair is planes[at + offsets[k] + j], and j goes over the lanes. Products are summed in int32, and
+    added to `sums`, int64 [FILTERS, _BAND], after the last; start < stop.
     """
 
     def codegen(context, builder, signature, args):
         lanes, instruction = _vector(context)
         i16, i32, i64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
         vector, halves = ir.VectorType(i32, lanes), ir.VectorType(i16, 2 * lanes)
-        planes, offsets, packed, tile = (
+        planes, offsets, packed, sums = (
             context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 3, 6)
         )
-        at, start, stop = args[1], args[4], args[5]
+        at, start, stop, first = args[1], args[4], args[5], args[7]
 
         def product(x, w):
             if instruction:
@@ -319,11 +332,11 @@ def _multiply_pairs(typingctx, planes, at, offsets, packed, start, stop, tile):
         builder.position_at_end(loop)
         k = builder.phi(i64)
         k.add_incoming(start, before)
-        sums = [builder.phi(vector) for _ in range(FILTERS)]
+        totals = [builder.phi(vector) for _ in range(FILTERS)]
         x = _load(builder, builder.gep(windows, [builder.load(builder.gep(offsets, [k]))]), vector)
         weights = builder.gep(packed, [builder.mul(k, ir.Constant(i64, FILTERS))])
         raised = []
-        for m, total in enumerate(sums):
+        for m, total in enumerate(totals):
             w = _spread(builder, builder.load(builder.gep(weights, [ir.Constant(i64, m)])), lanes)
             raised.append(builder.add(total, product(x, w)))
             total.add_incoming(ir.Constant(vector, None), before)
@@ -334,15 +347,14 @@ def _multiply_pairs(typingctx, planes, at, offsets, packed, start, stop, tile):
         builder.position_at_end(after)
         wide = ir.VectorType(i64, lanes)
         for m, total in enumerate(raised):
-            address = builder.gep(tile, [ir.Constant(i64, m * lanes)])
+            address = builder.gep(sums, [builder.add(first, ir.Constant(i64, m * _BAND))])
             value = builder.add(_load(builder, address, wide), builder.sext(total, wide))
             builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
-        # Without this barrier LLVM keeps the tile in registers over all blocks, has too few of them and
-        # spills: a third slower.
+        # Without this barrier LLVM may keep the sums of all blocks in registers, of which it has too few.
         builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
         return context.get_dummy_value()
 
-    return types.void(planes, at, offsets, packed, start, stop, tile), codegen
+    return types.void(planes, at, offsets, packed, start, stop, sums, first), codegen
 
 
 def _load(builder, address, vector):
