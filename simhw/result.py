@@ -62,10 +62,11 @@ class LayerResult:
         for key, n in self.activity.items():
             unit, _, what = key.rpartition(".")
             units.setdefault(unit, {})[what] = n
-        return {
-            unit: went | ({"idle": left} if (left := self.cycles - sum(went.values())) else {})
-            for unit, went in units.items()
-        }
+        for went in units.values():
+            left = self.cycles - sum(went.values())
+            if left:
+                went["idle"] = went.get("idle", 0) + left
+        return units
 
     def faults(self) -> list[str]:
         """Return every law of conservation that these numbers break."""
@@ -87,7 +88,8 @@ class LayerResult:
 class Result:
     """One accelerator's run over one trace. It holds no wall time: the same run gives the same bytes.
 
-    `energy_unit` says what the numbers under `energy_pj` are: pJ, or a table's own relative unit.
+    `energy_unit` says what the numbers under `energy_pj` are: pJ, or a table's own relative unit;
+    `unpriced` lists the actions, with their counts, for which the table had no price.
     `exact` says whether the machine promises the reference's outputs. `timeline`, if kept, is a
     list of [layer, unit, what, start cycle, end cycle], each layer counting from its own cycle 0.
     """
@@ -104,6 +106,7 @@ class Result:
     structure: dict[str, Counts] = field(default_factory=dict[str, Counts])
     energy_unit: str | None = None
     technology: str | None = None
+    unpriced: Counts = field(default_factory=Counts)
     layers: tuple[LayerResult, ...]
     accuracy: float | None = None
     not_simulated: tuple[dict[str, str], ...] = ()
@@ -129,7 +132,7 @@ class Result:
     @property
     def energy(self) -> float | None:
         """All parts and layers together, in `energy_unit`; None if nothing was priced."""
-        return self.totals["energy"]
+        return self.totals["total_energy_pj"]
 
     def built_from(self, what: str) -> int:
         """Return how many adders, multipliers, register_bits or sram_bits the machine has."""
@@ -155,7 +158,9 @@ class Result:
     def totals(self) -> dict[str, Any]:
         """Return the sums over the layers; every one follows from them."""
         cycles, layers = self.cycles, self.layers
-        energy_pj = {part: math.fsum(amounts) for part, amounts in _by_key(x.energy_pj for x in layers).items()}
+        energy_pj = {
+            part: math.fsum(amounts) for part, amounts in _by_key(x.energy_pj for x in layers).items()
+        }
         return {
             "cycles": cycles,
             "seconds": self.seconds,
@@ -168,7 +173,7 @@ class Result:
             "adds": sum(x.adds for x in layers),
             "bytes": {k: sum(n) for k, n in _by_key(x.bytes for x in layers).items()},
             "energy_pj": energy_pj,
-            "energy": math.fsum(energy_pj.values()) if energy_pj else None,
+            "total_energy_pj": math.fsum(energy_pj.values()) if energy_pj else None,
             "core_power_mw": self.core_power_mw(),
         }
 
@@ -183,15 +188,24 @@ class Result:
         return [fault for layer in self.layers for fault in layer.faults()]
 
     def with_energy(
-        self, energy_pj: Sequence[Mapping[str, float]], energy_unit: str, technology: str
+        self,
+        energy_pj: Sequence[Mapping[str, float]],
+        energy_unit: str,
+        technology: str,
+        *,
+        unpriced: Mapping[str, int] | None = None,
+        technology_digest: str | None = None,
     ) -> Result:
         """Return this run priced by another table: one mapping of part path to energy per layer."""
+        digests = {k: v for k, v in self.digests.items() if k != "technology"}
         priced = zip(self.layers, energy_pj, strict=True)
         return replace(
             self,
             layers=tuple(replace(layer, energy_pj=dict(energy)) for layer, energy in priced),
             energy_unit=energy_unit,
             technology=technology,
+            unpriced=dict(unpriced or {}),
+            digests=digests | ({"technology": technology_digest} if technology_digest else {}),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -250,11 +264,14 @@ class Result:
                 f"read it with the simhw that wrote it, or {REMAKE}"
             )
         _raise_if(where, _field_faults("", data, _RESULT_FIELDS))
-        _raise_if(where, [
-            fault
-            for i, layer in enumerate(data["layers"])
-            for fault in _field_faults(f"layers[{i}].", layer, _LAYER_FIELDS)
-        ])  # fmt: skip
+        _raise_if(
+            where,
+            [
+                fault
+                for i, layer in enumerate(data["layers"])
+                for fault in _field_faults(f"layers[{i}].", layer, _LAYER_FIELDS)
+            ],
+        )
         written = data["digests"].get("result")
         if written is not None and written != _digest(data):
             raise ResultError(
@@ -272,9 +289,7 @@ class Result:
         sums = result.totals
         wrong = [name for name in sums if data["totals"].get(name) != sums[name]]
         if wrong:
-            raise ResultError(
-                f"{where}: totals: {', '.join(wrong)} are not the sums of the layers; {REMAKE}"
-            )
+            raise ResultError(f"{where}: totals: {', '.join(wrong)} are not the sums of the layers; {REMAKE}")
         return result
 
     def rows(self) -> list[dict[str, Any]]:
@@ -282,13 +297,20 @@ class Result:
         rows = []
         for layer in self.layers:
             row: dict[str, Any] = {
-                "accelerator": self.accelerator, "trace": self.trace, "layer": layer.name,
-                "kind": layer.kind, "cycles": layer.cycles, "seconds": self.seconds_of(layer.cycles),
-                "busy_cycles": layer.busy_cycles, "utilization": layer.utilization,
-                "macs": layer.macs, "macs_executed": layer.macs_executed,
-                "multiplies": layer.multiplies, "adds": layer.adds,
+                "accelerator": self.accelerator,
+                "trace": self.trace,
+                "layer": layer.name,
+                "kind": layer.kind,
+                "cycles": layer.cycles,
+                "seconds": self.seconds_of(layer.cycles),
+                "busy_cycles": layer.busy_cycles,
+                "utilization": layer.utilization,
+                "macs": layer.macs,
+                "macs_executed": layer.macs_executed,
+                "multiplies": layer.multiplies,
+                "adds": layer.adds,
                 "output_matches": layer.output_matches,
-            }  # fmt: skip
+            }
             for name in ("stall_cycles", "bytes", "energy_pj"):
                 row |= {f"{name}.{key}": n for key, n in getattr(layer, name).items()}
             rows.append(row)
@@ -423,6 +445,7 @@ _RESULT_FIELDS: dict[str, Check] = {
     "structure": (_is_mapping(_is_mapping(_is_whole)), "roles with whole numbers"),
     "energy_unit": _TEXT_OR_NULL,
     "technology": _TEXT_OR_NULL,
+    "unpriced": _COUNTS,
     "layers": (lambda value: isinstance(value, list) and len(value) > 0, "a list of layers"),
     "accuracy": (_or_none(_is_number), "a number or null"),
     "not_simulated": (_is_list(_is_mapping(_is_text)), "a list of operators"),

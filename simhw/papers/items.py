@@ -52,8 +52,8 @@ def item(
 ) -> Item:
     """Judge one number. The verdict follows from the numbers, by one rule for every paper.
 
-    exact: equal, once `simulated` is rounded to the `digits` after the point that the paper prints
-    (all of them if None). within: not so, but no further off than `tolerance` of the printed value.
+    exact: equal, as far as the `digits` after the point that the paper prints can tell (equal
+    altogether if None). within: not so, but no further off than `tolerance` of the printed value.
     differs: further off. Without a printed value the copy cannot be read there; without a
     simulated one its data are not at hand. `inconsistent` marks a printed value that the paper's
     own other numbers contradict; `why` then says how.
@@ -61,9 +61,14 @@ def item(
     if inconsistent and not why:
         raise ValueError(f"{id}: a printed value called inconsistent wants a why")
     return Item(
-        id=id, printed=printed, simulated=simulated, unit=unit, tolerance=tolerance,
-        verdict=_verdict(printed, simulated, tolerance, digits, inconsistent), why=why,
-    )  # fmt: skip
+        id=id,
+        printed=printed,
+        simulated=simulated,
+        unit=unit,
+        tolerance=tolerance,
+        verdict=_verdict(printed, simulated, tolerance, digits, inconsistent),
+        why=why,
+    )
 
 
 def _verdict(
@@ -79,7 +84,8 @@ def _verdict(
         return "data not at hand"
     if inconsistent:
         return "printed value inconsistent"
-    if simulated == printed or (digits is not None and round(simulated, digits) == round(printed, digits)):
+    half_a_digit = 0.0 if digits is None else 0.5 * 10**-digits * (1 + 1e-9)  # 0.05 is not 16.5 - 16.45
+    if abs(simulated - printed) <= half_a_digit:
         return "exact"
     if tolerance is not None and abs(simulated - printed) <= tolerance * abs(printed):
         return "within"

@@ -153,14 +153,14 @@ def breakdown_table(comparison: Comparison) -> Table:
 
 
 class _Lines:
-    """Rows of a table under one column per result; a row without a single value is dropped."""
+    """Rows of a table under one column per result; a row of nothing but zeros and gaps is dropped."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
         self.rows: list[tuple[str, ...]] = []
 
     def add(self, name: str, cells: Sequence[str]) -> None:
-        if any(cell != "–" for cell in cells):
+        if any(cell not in ("–", "0", "0 J", "0 B") for cell in cells):
             self.rows.append((name, *cells))
 
     def table(self) -> Table:
@@ -184,7 +184,7 @@ def item_table(items: Sequence[dict[str, Any]]) -> Table:
                 _number(item["simulated"]),
                 item["unit"],
                 _difference(item["printed"], item["simulated"]),
-                "–" if item["tolerance"] is None else f"{100 * item['tolerance']:g} %",
+                _accepted(item["tolerance"]),
                 item["verdict"],
                 item["why"] or "",
             )
@@ -195,13 +195,16 @@ def item_table(items: Sequence[dict[str, Any]]) -> Table:
 
 
 def listing(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return plain rows under the union of their keys, all aligned left."""
+    """Return plain rows under the union of their keys; columns of numbers are aligned right."""
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Table(
-        columns,
-        tuple(tuple(words.setting(row[c]) if c in row else "" for c in columns) for row in rows),
-        left=frozenset(columns),
-    )
+    texts = frozenset(c for c in columns if any(isinstance(row.get(c), str) for row in rows))
+    return Table(columns, tuple(tuple(_cell(row.get(c, "")) for c in columns) for row in rows), left=texts)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return words.count(value) if type(value) is int else words.setting(value)
 
 
 def _keys(rows: Sequence[dict[str, Any]], field: str) -> list[str]:
@@ -210,6 +213,12 @@ def _keys(rows: Sequence[dict[str, Any]], field: str) -> list[str]:
 
 def _share(part: int | None, whole: int) -> str:
     return "–" if part is None else words.percent(part / whole if whole else 0.0)
+
+
+def _accepted(tolerance: float | None) -> str:
+    if tolerance is None:
+        return "–"
+    return f"{100 * tolerance:g} %" if tolerance else "exact"
 
 
 def _number(value: float | None) -> str:

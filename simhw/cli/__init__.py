@@ -1,0 +1,627 @@
+"""The command line: parse, call the library, print. Whatever is heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from simhw import __version__
+from simhw.errors import ComparisonError, ResultError, SimhwError, did_you_mean
+
+if TYPE_CHECKING:
+    from simhw.result import Result
+
+Progress = Callable[[int, int, str], None]
+
+DEFAULT_TRACE = "lenet_digits"
+DONE, OUTPUT_DIFFERS, WRONG_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+class Commands(TyperGroup):
+    """Says what the user did wrong in a line per fault, and leaves our own bugs their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
+        except SimhwError as error:
+            for fault in error.faults:
+                print(fault, file=sys.stderr)
+            raise typer.Exit(WRONG_INPUT) from None
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # whoever read our output has gone; Python would complain once more when it flushes at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(PIPE_CLOSED) from None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+                raise
+            print(f"{error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+            raise typer.Exit(WRONG_INPUT) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="The first steps: simhw list; simhw run eyeriss lenet_digits; simhw compare eyeriss eyeriss_256.",
+)
+
+Accelerator = Annotated[
+    str, typer.Argument(metavar="ACCELERATOR", help="A description: a path, or the name of one that ships.")
+]
+TraceName = Annotated[
+    str, typer.Argument(metavar="TRACE", help="A trace: a path, or the name of one that ships.")
+]
+ResultFiles = Annotated[list[Path], typer.Argument(metavar="RESULT...", help="Files that run -o wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as docs/results.md describes it.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="Override a field: components.pes.rows=8. May be repeated."),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file with components or dataflows of your own."),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layers", metavar="NAMES", help="Only these layers: conv1,conv2. May be repeated."),
+]
+Mapping = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping", metavar="FILE", help="A mapping, in place of the description's or the mapper's."
+    ),
+]
+Technology = Annotated[
+    str | None,
+    typer.Option("--technology", metavar="NAME", help="Price by this table: a path or a shipped name."),
+]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="compiled|stepped", help="The fast one, or its plain twin.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="PATH", help="Where data and weights lie; else SIMHW_DATA, else what ships."
+    ),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"simhw {__version__}")
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def simhw(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Cycle-level simulation of neural-network accelerators whose work depends on the data."""
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WHAT",
+            help="accelerators, workloads, traces, components, dataflows, technologies, papers; all if none.",
+        ),
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is to run."""
+    from simhw.cli import inventory
+
+    _load_plugins(plugin)
+    if what is not None and what not in inventory.SECTIONS:
+        raise SimhwError(f"list: unknown section {what!r}{did_you_mean(what, inventory.SECTIONS)}")
+    rows = {name: rows_of() for name, rows_of in inventory.SECTIONS.items() if what in (None, name)}
+    if as_json:
+        _print_json(rows if what is None else rows[what])
+        return
+    from simhw.reports.table import listing
+
+    for name, section in rows.items():
+        if what is None:
+            print(f"{name}: {', '.join(row['name'] for row in section) or 'none'}")
+        else:
+            print(_fitted(listing(section).text()) if section else f"no {name}")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of any kind simhw reads.")],
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate files of any kind; name every fault."""
+    from simhw.cli import inventory
+
+    _load_plugins(plugin)
+    checked = [inventory.check(path) for path in files]
+    if as_json:
+        _print_json([{"file": x.file, "kind": x.kind, "faults": list(x.faults)} for x in checked])
+    else:
+        for one in checked:
+            if not one.faults:
+                print(f"{one.file}: ok, {one.kind}")
+    faults = [fault for one in checked for fault in one.faults]
+    if faults:
+        raise SimhwError(faults)
+
+
+@app.command()
+def trace(
+    workload: Annotated[
+        str, typer.Argument(metavar="WORKLOAD", help="A workload: a path, or the name of one that ships.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The trace to write.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="digits, synthetic[:sparsity=S,negative=P], a file or folder of images, or the folder where "
+            "the workload's own data and weights lie; else SIMHW_DATA, else the workload's default.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="FILE", help="A .npz or .safetensors file, or random.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Images in the batch.")] = 1,
+    first: Annotated[int, typer.Option("--first", metavar="N", min=0, help="The first image taken.")] = 0,
+    split: Annotated[
+        str, typer.Option("--split", metavar="test|train", help="Which part of the data.")
+    ] = "test",
+    format: Annotated[
+        str, typer.Option("--format", metavar="fixed16|fixed8|float32", help="How numbers are stored.")
+    ] = "fixed16",
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="For drawn weights and synthetic inputs.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a trace: a network run in the reference model."""
+    from simhw.cli import inventory
+    from simhw.errors import TraceError
+    from simhw.files import check_output
+    from simhw.workload import export, load_workload
+
+    check_output(output, TraceError)
+    with _progress("reference model") as progress:
+        made = export(
+            load_workload(workload),
+            images=images,
+            format=format,
+            weights=weights,
+            data=data,
+            first=first,
+            split=split,
+            seed=seed,
+            progress=progress,
+        )
+    made.save(output)
+    rows = inventory.layers_of(made)
+    if as_json:
+        _print_json(
+            {"file": str(output), "layers": rows, "digests": made.digests, "provenance": made.provenance}
+        )
+        return
+    from simhw.reports.table import listing
+
+    print(listing(rows).text())
+    _say(f"wrote {output}")
+
+
+@app.command("map")
+def map_(
+    accelerator: Accelerator,
+    trace: Annotated[
+        str,
+        typer.Argument(metavar="TRACE|WORKLOAD", help="What to map: a path, or the name of one that ships."),
+    ],
+    layers: Layers = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", metavar="N", min=1, help="The batch; a trace's own if not given."),
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the mapping there as well.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the mapping chosen for each layer.
+
+    The YAML it prints is a file that run --mapping takes.
+    """
+    from simhw.accelerator import plan_mapping
+    from simhw.cli import inventory
+    from simhw.errors import MappingError
+    from simhw.files import check_output, write_file
+
+    _load_plugins(plugin)
+    if output is not None:
+        check_output(output, MappingError)
+    name, shapes = inventory.shapes_of(trace, images)
+    planned = plan_mapping(accelerator, inventory.only(shapes, _split(layers)), overrides=settings or ())
+    text = inventory.mapping_yaml(accelerator, name, planned)
+    if output is not None:
+        write_file(output, text, MappingError)
+    if as_json:
+        _print_json({"accelerator": accelerator, "of": name, "layers": planned})
+    else:
+        print(text, end="")
+    if output is not None:
+        _say(f"wrote {output}")
+
+
+@app.command()
+def run(
+    accelerator: Accelerator,
+    trace: TraceName,
+    layers: Layers = None,
+    mapping: Mapping = None,
+    engine: Engine = "compiled",
+    closed_loop: Annotated[
+        bool, typer.Option("--closed-loop", help="Feed each layer what the machine put out, not the trace.")
+    ] = False,
+    no_values: Annotated[
+        bool, typer.Option("--no-values", help="Only the timing: compute no outputs.")
+    ] = False,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--timeline", metavar="FILE", help="Write who did what when, for Perfetto; -o keeps it."
+        ),
+    ] = None,
+    settings: Settings = None,
+    technology: Technology = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write the result: .json, or .csv with a row per layer."
+        ),
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate an accelerator on a trace."""
+    from simhw.accelerator import simulate
+    from simhw.files import check_output, write_file
+    from simhw.reports.table import result_text
+    from simhw.reports.timeline import chrome_trace
+
+    _load_plugins(plugin)
+    for path in filter(None, (output, timeline)):
+        check_output(path, ResultError)
+    if output is not None and output.suffix not in (".json", ".csv"):
+        raise ResultError(f"{output}: wants a name that ends in .json or .csv")
+    with _progress(accelerator) as progress:
+        result = simulate(
+            accelerator,
+            trace,
+            layers=_split(layers),
+            mapping=mapping,
+            engine=engine,
+            values=not no_values,
+            closed_loop=closed_loop,
+            log=timeline is not None,
+            overrides=settings or (),
+            technology=technology,
+            progress=progress,
+        )
+    if output is not None:
+        (result.to_csv if output.suffix == ".csv" else result.to_json)(output)
+    if timeline is not None:
+        write_file(timeline, chrome_trace(result), ResultError)
+    print(result.to_json() if as_json else result_text(result) + "\n", end="")
+    for path in filter(None, (output, timeline)):
+        _say(f"wrote {path}")
+    _raise_if_outputs_differ([result])
+
+
+@app.command()
+def compare(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ACCELERATOR|RESULT...", help="Accelerators to simulate, and result files (.json)."
+        ),
+    ],
+    trace: Annotated[
+        str, typer.Option("--trace", metavar="TRACE", help="What the accelerators run.")
+    ] = DEFAULT_TRACE,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
+    ] = False,
+    settings: Settings = None,
+    technology: Technology = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the comparison: .json or .csv."),
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put machines side by side in one table.
+
+    Cycles, speedup, hardware, operations, bytes, energy and accuracy, for one network on the same
+    inputs; anything else is refused with the reason.
+    """
+    import simhw.compare as comparing
+    from simhw.cli.inventory import comparison_csv
+    from simhw.files import check_output, write_file
+    from simhw.reports.table import breakdown_table, comparison_table
+
+    _load_plugins(plugin)
+    if output is not None:
+        check_output(output, ComparisonError)
+        if output.suffix not in (".json", ".csv"):
+            raise ComparisonError(f"{output}: wants a name that ends in .json or .csv")
+    results = _results_of(what, trace, settings or (), technology)
+    compared = comparing.compare(results, _labels(what, results))
+    text = json.dumps(compared.to_dict(), indent=1) + "\n"
+    if output is not None:
+        write_file(output, comparison_csv(compared) if output.suffix == ".csv" else text, ComparisonError)
+    if as_json:
+        print(text, end="")
+    else:
+        rest = breakdown_table(compared)
+        print(comparison_table(compared).text() + (f"\n\n{rest.text()}" if rest.rows else ""))
+    if output is not None:
+        _say(f"wrote {output}")
+    if strict and (differences := compared.differences()):
+        for difference in differences:
+            _say(difference)
+        raise typer.Exit(OUTPUT_DIFFERS)
+    _raise_if_outputs_differ(results)
+
+
+@app.command()
+def plot(
+    results: ResultFiles,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", metavar="KIND", help="energy, cycles, operations, utilization, timeline or roofline."
+        ),
+    ] = "cycles",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="A .png, .svg or .pdf file; KIND.png if not given."
+        ),
+    ] = None,
+) -> None:
+    """Draw results."""
+    from simhw.compare import compare as compare_results
+    from simhw.files import check_output
+    from simhw.reports.plots import KINDS
+    from simhw.reports.plots import plot as draw
+    from simhw.result import Result
+
+    if kind not in KINDS:
+        raise ResultError(f"plot: unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+    file = output or Path(f"{kind}.png")
+    check_output(file, ResultError)
+    read = [Result.from_json(path) for path in results]
+    draw(compare_results(read, _labels([str(path) for path in results], read)), kind, file)
+    _say(f"wrote {file}")
+
+
+@app.command()
+def report(
+    results: ResultFiles,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")],
+) -> None:
+    """Write one page that shows all of a run."""
+    from simhw.files import check_output, write_file
+    from simhw.reports.page import page
+    from simhw.result import Result
+
+    check_output(output, ResultError)
+    read = [Result.from_json(path) for path in results]
+    with _progress("report") as progress:
+        text = page(read, _labels([str(path) for path in results], read), progress)
+    write_file(output, text, ResultError)
+    _say(f"wrote {output}")
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PAPER[.ITEM]", help="A paper, or one of its items: eyeriss.table5.conv1; all if none."
+        ),
+    ] = None,
+    data: Data = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 where a number is further off than its tolerance.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a paper's numbers beside the printed ones."""
+    from simhw import papers
+    from simhw.reports.table import item_table
+
+    with _progress("reproduce") as progress:
+        found = papers.reproduce(paper, _data_folder(data), progress)
+    if as_json:
+        _print_json(found[0] if paper is not None else found)
+    else:
+        for one in found:
+            print(f"{one['paper']}\n{item_table(one['items']).text()}\n")
+    off = [
+        x["id"]
+        for one in found
+        for x in one["items"]
+        if x["verdict"] == "differs" and x["tolerance"] is not None
+    ]
+    if strict and off:
+        _say(f"further off than accepted: {', '.join(off)}")
+        raise typer.Exit(OUTPUT_DIFFERS)
+
+
+@app.command()
+def bench(as_json: AsJson = False) -> None:
+    """Measure how fast this computer simulates.
+
+    Simulated MACs a second, beside dense BLAS on the same layers and a bare event loop.
+    """
+    from simhw import bench as benchmarks
+    from simhw.reports.table import listing
+
+    with _progress("bench") as progress:
+        rows = benchmarks.bench(DEFAULT_TRACE, progress)
+    if as_json:
+        _print_json(rows)
+    else:
+        print(listing(benchmarks.readable(rows)).text())
+
+
+def _results_of(
+    what: Sequence[str], trace: str, settings: Sequence[str], technology: str | None
+) -> list[Result]:
+    """Return a result for each name: files read, accelerators simulated, once no name is wrong."""
+    from simhw.accelerator import simulate
+    from simhw.cli.inventory import repriced
+    from simhw.description import load_accelerator
+    from simhw.result import Result
+
+    faults: list[str] = []
+    given: list[Any] = []
+    for name in what:
+        try:
+            given.append(
+                Result.from_json(name) if name.endswith(".json") else load_accelerator(name, settings)
+            )
+        except SimhwError as error:
+            faults += error.faults
+    if faults:
+        raise SimhwError(faults)
+    results = []
+    for one in given:
+        if isinstance(one, Result):
+            results.append(repriced(one, technology) if technology else one)
+            continue
+        with _progress(one.name) as progress:
+            results.append(simulate(one, trace, technology=technology, progress=progress))
+    return results
+
+
+def _labels(what: Sequence[str], results: Sequence[Result]) -> list[str]:
+    """Return the accelerators' names; where two have the same, what the user called them."""
+    names = [result.accelerator for result in results]
+    return names if len(set(names)) == len(names) else [Path(name).stem for name in what]
+
+
+def _raise_if_outputs_differ(results: Sequence[Result]) -> None:
+    for result in results:
+        for layer in result.layers:
+            if result.exact and layer.output_matches is False:
+                most = (layer.output_error or {}).get("max")
+                by = f" by up to {most:g}" if most is not None else ""
+                _say(f"{result.accelerator}: {layer.name}: its output differs from the reference{by}")
+    if any(result.exact and result.outputs_match is False for result in results):
+        raise typer.Exit(OUTPUT_DIFFERS)
+
+
+def _load_plugins(files: list[Path] | None) -> None:
+    if files:
+        from simhw.description import load_plugins
+
+        load_plugins(files)
+
+
+def _data_folder(given: str | None) -> Path | None:
+    from simhw.errors import DataError
+
+    named = given or os.environ.get("SIMHW_DATA")
+    if not named:
+        return None
+    if not Path(named).is_dir():
+        where = "--data" if given else "SIMHW_DATA"
+        raise DataError(f"{named}: no such folder; {where} wants the folder where data and weights lie")
+    return Path(named)
+
+
+def _split(names: list[str] | None) -> list[str] | None:
+    if not names:
+        return None
+    return [name.strip() for given in names for name in given.split(",") if name.strip()]
+
+
+def _fitted(text: str) -> str:
+    """Return text cut to the terminal's width; whole in a pipe."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(x if len(x) <= width else f"{x[: width - 1]}…" for x in text.splitlines())
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+def _say(line: str) -> None:
+    """Say what belongs to no table, where a pipe does not carry it."""
+    print(line, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Progress | None]:
+    """Give what long work calls with (done, in all, name); a bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, at="")
+        yield lambda done, total, name: bar.update(task, completed=done, total=total, at=name)
+
+
+def main() -> None:
+    """Run the command line; exit codes 0 done, 1 outputs differ, 2 wrong input."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # a terminal without a rule's character still gets its table
+    app(prog_name="simhw")

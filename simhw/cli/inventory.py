@@ -1,0 +1,347 @@
+"""What there is, and what a file is: the plain data behind `list`, `check`, `trace` and `map`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simhw import shipped
+from simhw.compare import Comparison
+from simhw.errors import SimhwError, TraceError, WorkloadError, did_you_mean
+from simhw.result import Result, csv_text
+from simhw.shapes import LayerShape
+
+Row = dict[str, Any]
+Shapes = list[tuple[str, LayerShape]]
+
+
+def accelerators() -> list[Row]:
+    from simhw.description import load_accelerator
+
+    rows = []
+    for name in shipped.names("accelerators", ".yaml"):
+        machine = load_accelerator(shipped.folder("accelerators") / f"{name}.yaml")
+        built = machine.structure().values()
+        rows.append(
+            {
+                "name": name,
+                "dataflow": machine.dataflow,
+                "clock_mhz": machine.clock_mhz,
+                "multipliers": sum(role.get("multipliers", 0) for role in built),
+                "technology": machine.technology,
+                "mapping": machine.mapping,
+                "cites": machine.cites,
+            }
+        )
+    return rows
+
+
+def workloads() -> list[Row]:
+    from simhw.workload import load_workload
+
+    rows = []
+    for name in shipped.names("workloads", ".yaml"):
+        workload = load_workload(shipped.folder("workloads") / f"{name}.yaml")
+        rows.append(
+            {
+                "name": name,
+                "input": "x".join(map(str, workload.input_shape)),
+                "layers": len(workload.graph.layer_shapes(workload.input_shape)),
+                "macs": workload.macs,
+                "parameters": workload.parameters,
+                "cites": workload.cites,
+            }
+        )
+    return rows
+
+
+def traces() -> list[Row]:
+    from simhw.trace import Trace
+
+    rows = []
+    for name in shipped.names("traces", ".safetensors"):
+        trace = Trace.load(shipped.folder("traces") / f"{name}.safetensors")
+        rows.append(
+            {
+                "name": name,
+                "format": trace.format,
+                "images": trace.batch,
+                "layers": len(trace.layers),
+                "macs": sum(layer.shape.macs for layer in trace.layers),
+                "inputs": trace.provenance.get("inputs"),
+                "weights": trace.provenance.get("weights"),
+            }
+        )
+    return rows
+
+
+def components() -> list[Row]:
+    import simhw.components  # noqa: F401 - registers the shipped ones
+    from simhw.core.component import component_kinds
+    from simhw.core.spec import describe_fields
+
+    return [
+        {
+            "name": kind,
+            "about": _first_line(component),
+            "actions": ", ".join(component.ACTIONS),
+            "fields": ", ".join(_field(field) for field in describe_fields(component.Spec)),
+        }
+        for kind, component in component_kinds().items()
+    ]
+
+
+def dataflows() -> list[Row]:
+    import simhw.dataflows
+    import simhw.stepped  # noqa: F401 - registers the shipped ones
+    from simhw.core.dataflow import dataflow_kinds, twin_kinds
+    from simhw.core.spec import describe_fields
+
+    twins = twin_kinds()
+    return [
+        {
+            "name": kind,
+            "about": _first_line(dataflow),
+            "roles": ", ".join(dataflow.ROLES),
+            "engines": "compiled, stepped" if kind in twins else "compiled",
+            "options": ", ".join(_field(field) for field in describe_fields(dataflow.Options)),
+        }
+        for kind, dataflow in dataflow_kinds().items()
+    ]
+
+
+def technologies() -> list[Row]:
+    from simhw.technology import load_technology, technology_names
+
+    return [
+        {
+            "name": name,
+            "node_nm": table.node_nm,
+            "energy_unit": table.energy_unit,
+            "prices": len(table.entries),
+            "source": table.source,
+        }
+        for name in technology_names()
+        for table in [load_technology(name)]
+    ]
+
+
+def papers() -> list[Row]:
+    from simhw import papers as reproduced
+
+    return [{"name": name, "about": reproduced.about(name)} for name in reproduced.names()]
+
+
+SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
+    "accelerators": accelerators,
+    "workloads": workloads,
+    "traces": traces,
+    "components": components,
+    "dataflows": dataflows,
+    "technologies": technologies,
+    "papers": papers,
+}
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _field(field: Mapping[str, Any]) -> str:
+    return f"{field['field']}={field['default']}" if "default" in field else field["field"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a file was found to be, and what is wrong with it."""
+
+    file: str
+    kind: str | None
+    faults: tuple[str, ...] = ()
+
+
+def check(path: Path) -> Checked:
+    """Read a file as what its ending and its fields say it is; no fault is left for the next run."""
+    kind: str | None = None
+    try:
+        kind = _kind_of(path)
+        about = _READERS[kind](path)
+    except SimhwError as error:
+        return Checked(str(path), kind, error.faults)
+    return Checked(str(path), f"{kind} {about}")
+
+
+def _kind_of(path: Path) -> str:
+    if not path.exists():
+        raise SimhwError(f"{path}: no such file")
+    if path.is_dir():
+        raise SimhwError(f"{path}: is a directory; wants a file")
+    if path.suffix == ".safetensors":
+        return "trace"
+    if path.suffix == ".json":
+        return "result"
+    if path.suffix not in (".yaml", ".yml"):
+        raise SimhwError(f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json")
+    from simhw import yamlfile
+
+    value = yamlfile.read(path, SimhwError, "a description, mapping, workload or technology table").value
+    fields = value if isinstance(value, dict) else {}
+    marks = {
+        "accelerator": ("components", "dataflow", "clock_mhz"),
+        "technology": ("entries", "ERT", "free"),
+        "workload": ("input", "nodes", "data", "weights"),
+    }
+    if isinstance(fields.get("layers"), dict):
+        return "mapping"
+    for kind, names in marks.items():
+        if any(name in fields for name in names):
+            return kind
+    if isinstance(fields.get("layers"), list):
+        return "workload"
+    raise SimhwError(
+        f"{path}: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
+        "a technology table 'entries'"
+    )
+
+
+def _accelerator(path: Path) -> str:
+    from simhw.description import load_accelerator
+
+    return load_accelerator(path).name
+
+
+def _mapping(path: Path) -> str:
+    from simhw.description import load_mapping
+
+    return str(load_mapping(path)["name"])
+
+
+def _technology(path: Path) -> str:
+    from simhw.technology import load_technology
+
+    return load_technology(path).name
+
+
+def _workload(path: Path) -> str:
+    from simhw.workload import load_workload
+
+    return load_workload(path).name
+
+
+def _trace(path: Path) -> str:
+    from simhw.trace import Trace
+
+    trace = Trace.load(path)
+    trace.verify()
+    return trace.name
+
+
+def _result(path: Path) -> str:
+    result = Result.from_json(path)
+    return f"of {result.accelerator} on {result.trace}"
+
+
+_READERS: Mapping[str, Callable[[Path], str]] = {
+    "accelerator": _accelerator,
+    "mapping": _mapping,
+    "technology": _technology,
+    "workload": _workload,
+    "trace": _trace,
+    "result": _result,
+}
+
+
+def layers_of(trace: Any) -> list[Row]:
+    """Return a row per layer of a trace."""
+    return [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "inputs": _times(layer.shape.input_shape),
+            "weights": _times(layer.shape.weight_shape),
+            "outputs": _times(layer.shape.output_shape),
+            "stride": _times(layer.shape.stride),
+            "groups": layer.shape.groups,
+            "macs": layer.shape.macs,
+            "activation": layer.activation or "none",
+        }
+        for layer in trace.layers
+    ]
+
+
+def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
+    """Return the name and the layers' shapes of a trace, or else of the workload of that name."""
+    from simhw.trace import Trace
+    from simhw.workload import load_workload
+
+    try:
+        trace = Trace.load(name)
+    except TraceError as no_trace:
+        if name.endswith(".safetensors"):
+            raise
+        try:
+            workload = load_workload(name)
+        except WorkloadError as no_workload:
+            raise SimhwError([*no_trace.faults, *no_workload.faults]) from None
+        shapes = workload.graph.layer_shapes(workload.input_shape, images or 1)
+        return workload.name, list(shapes.items())
+    batch = images or trace.batch
+    return trace.name, [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
+
+
+def only(
+    shapes: Sequence[tuple[str, LayerShape]], names: Sequence[str] | None
+) -> list[tuple[str, LayerShape]]:
+    """Return the shapes of the layers named, or all of them."""
+    if names is None:
+        return shapes
+    known = dict(shapes)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SimhwError([f"layers: no layer {name!r}{did_you_mean(name, known)}" for name in unknown])
+    return [(name, known[name]) for name in names]
+
+
+def repriced(result: Result, technology: str) -> Result:
+    """Return a result with its energy by another technology table; nothing is run again."""
+    from simhw.energy import Pricer
+    from simhw.technology import load_technology
+
+    table = load_technology(technology)
+    pricer = Pricer(result.parts, table)
+    pricer.refuse_unpriced(key for layer in result.layers for key in layer.actions)
+    energies = [pricer.price(layer.actions, strict=False).energy for layer in result.layers]
+    return result.with_energy(energies, table.energy_unit, table.name, technology_digest=table.digest)
+
+
+def mapping_yaml(accelerator: str, name: str, layers: Mapping[str, Mapping[str, int]]) -> str:
+    """Return a mapping as the file that `run --mapping` takes."""
+    machine = Path(accelerator).stem
+    head = yaml.safe_dump(
+        {"name": f"{machine}-{name}", "cites": f"chosen by simhw's mapper for {machine}"}, sort_keys=False
+    )
+    width = max((len(layer) for layer in layers), default=0) + 1
+    lines = [
+        f"  {f'{layer}:':<{width}} {{{', '.join(f'{k}: {v}' for k, v in chosen.items())}}}\n"
+        for layer, chosen in layers.items()
+    ]
+    return f"{head}layers:\n{''.join(lines)}"
+
+
+def comparison_csv(compared: Comparison) -> str:
+    """Return a comparison as CSV, a row per result."""
+    flat = []
+    for row in compared.rows():
+        flat.append({k: v for k, v in row.items() if not isinstance(v, dict)})
+        for name in ("stall_cycles", "bytes", "energy_pj"):
+            flat[-1] |= {f"{name}.{key}": n for key, n in row[name].items()}
+    return csv_text(flat)
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes)) if math.prod(sizes) else "empty"
