@@ -19,7 +19,7 @@ from simhw.description import Description, load_accelerator, load_mapping
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
 from simhw.reference.graph import Graph
-from simhw.result import LayerResult, Result
+from simhw.result import Lazily, LayerResult, Result
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.technology import Technology, load_technology
 from simhw.trace import LayerTrace, Trace
@@ -136,8 +136,8 @@ def simulate(
         options=description.options.to_dict() | {"values": values, "closed_loop": closed_loop},
         versions=_versions(),
         digests={"description": description.digest} | source.digests,
-        parts=description.flat_parts(),
-        structure=description.structure(),
+        parts=run.parts,
+        structure=run.structure,
         layers=tuple(done),
         accuracy=accuracy,
         not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers),
@@ -196,6 +196,9 @@ class _Run:
         self.dataflow = dataflow_kinds()[kind](description.parts, description.options, description.clock_mhz)
         if engine == "stepped" and kind not in twin_kinds():
             raise DescriptionError(f"engine: {kind} has no stepped twin; known: {', '.join(twin_kinds())}")
+        self.parts = description.flat_parts()
+        self.structure = description.structure()
+        self.multipliers = sum(role.get("multipliers", 0) for role in self.structure.values())
         self.grouped: list[dict[str, int]] = []
         self.timeline: list[tuple[str, str, str, int, int]] = []
         self.outputs: dict[str, Array] = {}
@@ -235,21 +238,21 @@ class _Run:
         details = dict(outcome.details[layer.name])
         cycles, stalls = details.pop("cycles"), details.pop("stall_cycles")
         executed = details.pop("macs_executed")
-        multipliers = sum(role.get("multipliers", 0) for role in self.description.structure().values())
+        slots = cycles * self.multipliers
         matches, error = _verdict(layer, output)
         return LayerResult(
             name=layer.name,
             kind=layer.kind,
             cycles=cycles,
             stall_cycles=stalls,
-            utilization=executed / (cycles * multipliers) if cycles and multipliers else 0.0,
+            utilization=executed / slots if slots else 0.0,
             macs=layer.shape.macs,
             macs_executed=executed,
             multiplies=sim.ledger.total("mul"),
             adds=sim.ledger.total("add"),
-            bytes=_bytes(grouped, self.description.flat_parts()),
-            actions=sim.ledger.flat(),
-            activity=sim.activity.flat(),
+            bytes=_bytes(grouped, self.parts),
+            actions=Lazily(sim.ledger.flat),
+            activity=Lazily(sim.activity.flat),
             output_matches=matches,
             output_error=error,
             mapping=dict(phase.mapping),

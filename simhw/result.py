@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,38 @@ REMAKE = "make it again with 'simhw run ... -o FILE'"
 
 Counts = dict[str, int]
 Amounts = dict[str, float]
+
+
+class Lazily(Mapping[str, int]):
+    """Counts that are written out when somebody first looks at them: a machine has thousands."""
+
+    def __init__(self, make: Callable[[], Counts]) -> None:
+        self._make = make
+        self._made: Counts | None = None
+
+    def _counts(self) -> Counts:
+        if self._made is None:
+            self._made = self._make()
+            del self._make
+        return self._made
+
+    def __getitem__(self, key: str) -> int:
+        return self._counts()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts())
+
+    def __len__(self) -> int:
+        return len(self._counts())
+
+    def __repr__(self) -> str:
+        return repr(self._counts())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (self._counts(),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Counts:
+        return dict(self._counts())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +77,8 @@ class LayerResult:
     adds: int
     bytes: Counts = field(default_factory=Counts)
     energy_pj: Amounts = field(default_factory=Amounts)
-    actions: Counts = field(default_factory=Counts)
-    activity: Counts = field(default_factory=Counts)
+    actions: Mapping[str, int] = field(default_factory=Counts)
+    activity: Mapping[str, int] = field(default_factory=Counts)
     output_matches: bool | None = None
     output_error: Amounts | None = None
     mapping: dict[str, Any] = field(default_factory=dict[str, Any])
