@@ -82,7 +82,7 @@ class Graph:
                 continue
             try:
                 attrs[name] = attr.read(node.attrs[name])
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 faults.append(f"{place}: {name}: wants {attr.wants}, got {node.attrs[name]!r}")
         return Node(node.name, node.op, tuple(node.inputs), attrs)
 
@@ -224,9 +224,9 @@ class Graph:
         images_at_once: int | None = None,
     ) -> np.ndarray:
         """Return the graph's output for a batch; `images_at_once` bounds the memory of a large one."""
-        step = images_at_once or len(inputs)
+        step = images_at_once or max(1, len(inputs))
         outputs = []
-        for start in range(0, len(inputs), step):
+        for start in range(0, max(1, len(inputs)), step):
             for node, output in self.run(inputs[start : start + step], params, formats, override):
                 if node.name == self.output:
                     outputs.append(output)
@@ -327,7 +327,7 @@ class Graph:
                 found[node.name] = first
                 if formats.get(own, first) != first:
                     faults.append(
-                        f"{self.source}:{own}: differs in format from its input; {node.op} keeps it"
+                        f"{self.source}:{own}: differs in format from its input; {node.op} keeps the format"
                     )
             if node.op in LAYERS:
                 sums = first.fraction + given(f"{node.name}.weights").fraction
@@ -364,11 +364,21 @@ def calibrate(
     weight's fraction is held down where the layer's bias, in accumulator format, would pass 2**52.
     """
     given = given or {}
-    largest = {graph.input: float(magnitude(inputs))}
+    graph.check_params(params, inputs.shape[1:])
+    largest: dict[str, float] = {}
+
+    def measure(name: str, tensor: np.ndarray) -> None:
+        size = float(magnitude(tensor))
+        if not math.isfinite(size):
+            raise WorkloadError(f"{graph.source}:{name}: holds NaN or infinity; wants finite numbers")
+        largest[name] = max(largest.get(name, 0.0), size)
+
+    measure(graph.input, inputs)
     for start in range(0, len(inputs), images_at_once):
-        for node, output in graph.run(inputs[start : start + images_at_once], params):
-            if not OPS[node.op].keeps_format:
-                largest[node.name] = max(largest.get(node.name, 0.0), float(magnitude(output)))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by `measure`
+            for node, output in graph.run(inputs[start : start + images_at_once], params):
+                if not OPS[node.op].keeps_format:
+                    measure(node.name, output)
     formats = {graph.input: given.get(graph.input) or format_for(largest[graph.input], bits)}
     by_node = dict(formats)
     for node in graph.nodes:

@@ -188,7 +188,7 @@ def _pool_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     top, bottom, left, right = pool.pad
     if max(top, bottom) >= pool.kernel[0] or max(left, right) >= pool.kernel[1]:
         raise ValueError("pad: a window would lie on padding alone; wants pad below kernel")
-    if not pool.ceil_mode:
+    if min(pool.out_size(h, w)) < 1:
         _check_fits(pool.kernel, (h + top + bottom, w + left + right))
     return (n, c, *pool.out_size(h, w))
 
