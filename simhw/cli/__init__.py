@@ -375,8 +375,8 @@ def compare(
     Cycles, speedup, hardware, operations, bytes, energy and accuracy, for one network on the same
     inputs; anything else is refused with the reason.
     """
-    import simhw.compare as comparing
     from simhw.cli.inventory import comparison_csv
+    from simhw.comparison import compare as compare_results
     from simhw.files import check_output, write_file
     from simhw.reports.table import breakdown_table, comparison_table
 
@@ -386,7 +386,7 @@ def compare(
         if output.suffix not in (".json", ".csv"):
             raise ComparisonError(f"{output}: wants a name that ends in .json or .csv")
     results = _results_of(what, trace, settings or (), technology)
-    compared = comparing.compare(results, _labels(what, results))
+    compared = compare_results(results, _labels(what, results))
     text = json.dumps(compared.to_dict(), indent=1) + "\n"
     if output is not None:
         write_file(output, comparison_csv(compared) if output.suffix == ".csv" else text, ComparisonError)
@@ -421,7 +421,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw results."""
-    from simhw.compare import compare as compare_results
+    from simhw.comparison import compare as compare_results
     from simhw.files import check_output
     from simhw.reports.plots import KINDS
     from simhw.reports.plots import plot as draw

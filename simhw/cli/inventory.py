@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from simhw import shipped
-from simhw.compare import Comparison
+from simhw.comparison import Comparison
 from simhw.errors import SimhwError, TraceError, WorkloadError, did_you_mean
 from simhw.result import Result, csv_text
 from simhw.shapes import LayerShape

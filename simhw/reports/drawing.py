@@ -113,15 +113,23 @@ def _whole_grid(rows: int, columns: int, instances: int) -> tuple[int, int]:
 
 def _box(result: Result, role: str) -> Box:
     part = result.parts[role]
-    return Box(role, part["kind"], (*_sizes(part["spec"]), *_inner(result, role)))
+    sizes = _sizes(part["spec"])
+    inner = [line for line in _inner(result, role) if words.plain(line.replace(":", "")) not in sizes]
+    return Box(role, part["kind"], (*sizes, *inner))
 
 
 def _inner(result: Result, role: str) -> list[str]:
-    return [
-        f"{path.removeprefix(role + '.')}: {', '.join(_sizes(part['spec'])) or words.plain(part['kind'])}"
-        for path, part in result.parts.items()
-        if path.startswith(f"{role}.") and path.count(".") == 1
-    ]
+    """Return a line for each block inside a part."""
+    outer = result.parts[role]["spec"]
+    inner = {path: part for path, part in result.parts.items() if path.startswith(f"{role}.")}
+    sizes = {path: _inner_sizes(part["spec"], outer) for path, part in inner.items()}
+    return [f"{path.removeprefix(f'{role}.')}: {size}" for path, size in sizes.items() if size]
+
+
+def _inner_sizes(spec: dict[str, Any], outer: dict[str, Any]) -> str:
+    """Return an inner part's numbers in one line, less a word width that is the outer part's own."""
+    same = spec.get("word_bits") == outer.get("word_bits")
+    return ", ".join(_sizes({k: v for k, v in spec.items() if not (same and k == "word_bits")}))
 
 
 def _sizes(spec: dict[str, Any]) -> list[str]:
@@ -165,11 +173,7 @@ def _grid(
     part = result.parts[role]
     rows, columns = 1 + max(i for i, _ in cells), 1 + max(j for _, j in cells)
     cell = min(30.0, (width - 24) / columns)
-    inner = [
-        f"{path.removeprefix(role + '.')} {', '.join(_sizes(inner['spec']))}"
-        for path, inner in result.parts.items()
-        if path.startswith(f"{role}.")
-    ]
+    inner = _inner(result, role)
     height = int(40 + rows * cell + 26 + ROW * len(inner) + 12)
     drawn.append(_rectangle(x, y, width, height, BOX))
     drawn.append(_text(x + 12, y + 20, f"{role}: {rows} x {columns}", INK, 12, bold=True))

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from simhw.compare import Comparison, compare
+from simhw.comparison import Comparison, compare
 from simhw.errors import ComparisonError, ResultError
 from simhw.reports import words
 from simhw.reports.drawing import machine_drawing
@@ -132,16 +132,23 @@ def _figures(group: Comparison, prefix: str, progress: Callable[[int, int, str],
             progress(i, len(_FIGURES), kind)
         if kind == "timeline" and not all(result.timeline for result in group.results):
             continue
-        try:
-            svg = picture(plot(group, kind), "svg").decode()
-        except ResultError as fault:
-            shown.append(f"<h3>{title}</h3><p class='faint'>Not drawn: {escape(str(fault))}.</p>")
-            continue
-        shown.append(
-            f'<h3>{title}</h3><figure class="plot"><figcaption>{escape(caption)}</figcaption>'
-            f"{_inline(svg, f'{prefix}-{kind}')}</figure>"
-        )
+        drawn = []
+        for part in _alike(group) if kind == "energy" else [group]:
+            try:
+                svg = picture(plot(part, kind), "svg").decode()
+            except ResultError as fault:
+                drawn.append(f'<p class="faint">Not drawn: {escape(str(fault))}.</p>')
+                continue
+            drawn.append(f'<figure class="plot">{_inline(svg, f"{prefix}-{kind}{len(drawn)}")}</figure>')
+        shown.append(f'<h3>{title}</h3><p class="faint">{escape(caption)}</p>{"".join(drawn)}')
     return "\n".join(shown)
+
+
+def _alike(group: Comparison) -> list[Comparison]:
+    """Return the results together where their energies are in one unit, else one by one."""
+    if len({result.energy_unit for result in group.results}) == 1:
+        return [group]
+    return [compare([r], [name]) for name, r in zip(group.labels, group.results, strict=True)]
 
 
 def _machine(label: str, result: Result) -> str:
@@ -154,13 +161,7 @@ def _machine(label: str, result: Result) -> str:
     wrong = [layer.name for layer in result.layers if layer.output_matches is False]
     if wrong and result.exact:
         blocks.append(f'<p class="bad">Outputs differ from the reference: {escape(", ".join(wrong))}.</p>')
-    stalls = _breakdown(
-        result,
-        "stall_cycles",
-        lambda n, layer: _share(n, layer["cycles"]),
-        "busy",
-        lambda x: x["busy_cycles"],
-    )
+    stalls = _breakdown(result, "stall_cycles", _cycles_cell, "busy", lambda x: x["busy_cycles"])
     if stalls:
         blocks.append("<h3>Cycles by cause</h3>" + _table(stalls))
     unit = result.energy_unit
@@ -194,8 +195,10 @@ def _machine(label: str, result: Result) -> str:
     return "\n".join(blocks)
 
 
-def _share(n: float, whole: int) -> str:
-    return f"{words.count(n)} ({words.percent(n / whole if whole else 0.0)})"
+def _cycles_cell(n: int, of: Mapping[str, Any]) -> str:
+    """Return cycles, in the totals with their share."""
+    is_total = "seconds" in of
+    return f"{words.count(n)} ({words.percent(n / of['cycles'])})" if is_total and n else words.count(n)
 
 
 def _breakdown(

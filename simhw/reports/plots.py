@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from simhw.compare import Comparison, compare
+from simhw.comparison import Comparison, compare
 from simhw.errors import ResultError, did_you_mean
 from simhw.files import write_file
 from simhw.reports import words
@@ -137,12 +137,12 @@ def _energy(compared: Comparison) -> Figure:
     units = {result.energy_unit for result in compared.results}
     if None in units:
         raise ResultError(
-            "plot: a result has no energy: its description names no technology; name one and run again"
+            "a result has no energy: its description names no technology; name one and run again"
         )
     if len(units) > 1:
         raise ResultError(
-            f"plot: the results' energies are in different units ({', '.join(sorted(map(str, units)))}); "
-            "price them by one technology"
+            f"the results' energies are in different units ({', '.join(sorted(map(str, units)))}); "
+            "run them with the same --technology"
         )
     [unit] = units
     names = _ordered(compared, lambda layer: layer.energy_pj)
@@ -247,6 +247,7 @@ def _roofline(compared: Comparison) -> Figure:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=24))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda n, _: _tick(n)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:g}"))
     ax.set_xlabel("MACs per byte of DRAM traffic")
     ax.set_ylabel("MACs per second")
     ax.legend(loc="lower right")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simhw.compare import Comparison
+from simhw.comparison import Comparison
 from simhw.reports import words
 from simhw.result import Result
 

@@ -1,0 +1,82 @@
+# From a fresh clone, with Python 3.11 or newer, git and make: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALLED := $(VENV)/.simhw-installed
+INSTALLED_DEV := $(VENV)/.simhw-installed-dev
+
+DEMO := out/demo
+TRACE := lenet_digits
+MACHINES := eyeriss eyeriss_256
+# one table of prices for both, so that their energies can be compared
+PRICES := tetris_45nm
+KINDS := cycles energy operations utilization roofline timeline
+WORKERS := 2
+
+.PHONY: help demo test test-all lint types bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo      two machines on one network: a table, plots and a page in $(DEMO)"
+	@echo "make test      the tests that take minutes at most"
+	@echo "make test-all  what make test leaves out: long tests, style, types"
+	@echo "make bench     how fast this computer simulates"
+	@echo "make clean     remove what was made, the environment too"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "simhw wants Python 3.11 or newer, and $(PYTHON) is none; make PYTHON=python3.12 names another" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	@echo "installing simhw into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml | $(BIN)/python
+	@echo "installing simhw and its tests' tools into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $(INSTALLED) $@
+
+demo: $(INSTALLED)
+	@mkdir -p $(DEMO)
+	@for machine in $(MACHINES); do \
+		echo; $(BIN)/simhw run $$machine $(TRACE) --technology $(PRICES) \
+			--timeline $(DEMO)/$$machine.timeline.json -o $(DEMO)/$$machine.json || exit; \
+	done
+	@echo
+	@$(BIN)/simhw compare $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/comparison.csv | tee $(DEMO)/comparison.txt
+	@echo
+	@for kind in $(KINDS); do \
+		$(BIN)/simhw plot $(MACHINES:%=$(DEMO)/%.json) --kind $$kind -o $(DEMO)/$$kind.png || exit; \
+	done
+	@$(BIN)/simhw report $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/report.html
+	@echo
+	@echo "In $(CURDIR)/$(DEMO):"
+	@echo "  report.html            open it in a browser; all of the below on one page"
+	@echo "  comparison.txt, .csv   the table above"
+	@echo "  *.png                  $(KINDS)"
+	@echo "  *.timeline.json        drop one on https://ui.perfetto.dev"
+	@echo "  *.json                 the results; simhw compare, plot and report read them"
+
+test: $(INSTALLED_DEV)
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+test-all: lint types
+	@$(BIN)/python -m pytest -m long -n $(WORKERS)
+
+lint: $(INSTALLED_DEV)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(INSTALLED_DEV)
+	@$(BIN)/pyright
+
+bench: $(INSTALLED)
+	@$(BIN)/simhw bench
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
