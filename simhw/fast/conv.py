@@ -96,12 +96,17 @@ def _as_matrices(inputs, weights, bias, threads):
 def _by_planes(inputs, weights, bias, stride, pad, dilation, groups, threads):
     """Depthwise convolution and its like, where a group has too few filters to fill a panel."""
     filters = weights.shape[0]
-    padded = _frozen(np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:])), np.int16)
+    images, channels, height, width = inputs.shape
+    over = -(pad[0] + height + pad[1]) % stride[0], -(pad[2] + width + pad[3]) % stride[1]
+    padded = np.pad(inputs, ((0, 0), (0, 0), (pad[0], pad[1] + over[0]), (pad[2], pad[3] + over[1])))
+    rows, pitch = padded.shape[2] // stride[0], padded.shape[3] // stride[1]
+    dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1]).transpose(0, 1, 3, 5, 2, 4)
+    phases = _frozen(dealt.reshape(images, channels, stride[0] * stride[1], rows * pitch), np.int16)
     out_size = _output_size(inputs.shape, weights.shape, stride, pad, dilation)
-    acc = np.empty((inputs.shape[0], filters, *out_size), dtype=np.int64)
+    acc = np.empty((images, filters, *out_size), dtype=np.int64)
     _spread(
         lambda first, end: direct.convolve_planes(
-            padded, weights, bias, stride, dilation, filters // groups, first, end, acc
+            phases, pitch, weights, bias, stride, dilation, filters // groups, first, end, acc
         ),
         _cut(0, filters, 1, 4 * threads),
         threads,
@@ -215,7 +220,7 @@ def _by_float64(inputs, weights, bias, stride, pad, dilation, groups):
     matrix = weights.reshape(filters, window)
     some_filters = max(1, _BLOCK_BYTES // (8 * window))
     some_images = max(1, _BLOCK_BYTES // (8 * window * out_height * out_width))
-    some_rows = max(1, _BLOCK_BYTES // (8 * window * out_width * min(some_images, images)))
+    some_rows = max(1, _BLOCK_BYTES // (8 * window * out_width * max(1, min(some_images, images))))
     for g in range(groups):
         for n in range(0, images, some_images):
             for y in range(0, out_height, some_rows):

@@ -31,13 +31,18 @@ def dot_rows(weights, inputs, bias, first, end, acc):
                 acc[n, m] += total
 
 
-def convolve_planes_plain(inputs, weights, bias, stride, dilation, group_filters, first, end, acc):
+def convolve_planes_plain(phases, pitch, weights, bias, stride, dilation, group_filters, first, end, acc):
     """Write the sums of filters `first` to `end` into acc [N, M, E, F], plane by plane.
 
-    inputs [N, C, H, W] are padded already; `group_filters` filters share the channels of a group.
+    phases [N, C, U * V, rows * pitch] are the padded inputs, dealt out by the remainders of row and column
+    modulo the stride (U, V), so that neighbouring windows have neighbouring inputs. A group has
+    `group_filters` filters.
     """
+    images, channels = phases.shape[:2]
+    dealt = phases.reshape(images, channels, *stride, -1, pitch).transpose(0, 1, 4, 2, 5, 3)
+    inputs = dealt.reshape(images, channels, -1, pitch * stride[1])
     depth, kernel_height, kernel_width = weights.shape[1:]
-    _, _, out_height, out_width = acc.shape
+    out_height, out_width = acc.shape[2:]
     for m in range(first, end):
         channel = m // group_filters * depth
         windows = np.lib.stride_tricks.sliding_window_view(
@@ -50,24 +55,24 @@ def convolve_planes_plain(inputs, weights, bias, stride, dilation, group_filters
 
 
 @njit(cache=True, nogil=True)
-def convolve_planes(inputs, weights, bias, stride, dilation, group_filters, first, end, acc):
+def convolve_planes(phases, pitch, weights, bias, stride, dilation, group_filters, first, end, acc):
     depth, kernel_height, kernel_width = weights.shape[1:]
     images, _, out_height, out_width = acc.shape
+    sums = np.empty((out_height - 1) * pitch + out_width, dtype=np.int64)  # windows over a row's end too
     for n in range(images):
         for m in range(first, end):
-            channel = m // group_filters * depth
+            sums[:] = bias[m]
+            for c in range(depth):
+                for r in range(kernel_height):
+                    for s in range(kernel_width):
+                        y, x = r * dilation[0], s * dilation[1]
+                        plane = phases[
+                            n, m // group_filters * depth + c, y % stride[0] * stride[1] + x % stride[1]
+                        ]
+                        start = y // stride[0] * pitch + x // stride[1]
+                        source = plane[start : start + sums.size]
+                        w = np.int64(weights[m, c, r, s])
+                        for i in range(sums.size):
+                            sums[i] += w * np.int64(source[i])
             for y in range(out_height):
-                sums = acc[n, m, y]
-                sums[:] = bias[m]
-                for c in range(depth):
-                    for r in range(kernel_height):
-                        row = inputs[n, channel + c, y * stride[0] + r * dilation[0]]
-                        for s in range(kernel_width):
-                            w = np.int64(weights[m, c, r, s])
-                            source = row[s * dilation[1] :]
-                            if stride[1] == 1:  # the compiler makes vectors of consecutive inputs only
-                                for x in range(out_width):
-                                    sums[x] += w * np.int64(source[x])
-                            else:
-                                for x in range(out_width):
-                                    sums[x] += w * np.int64(source[x * stride[1]])
+                acc[n, m, y] = sums[y * pitch : y * pitch + out_width]

@@ -31,14 +31,15 @@ def test_rows_equal_plain(images, size):
 def test_planes_equal_plain(stride, dilation, depth, group_filters):
     rng = np.random.default_rng(7)
     groups, kernel, out_size = 4, (2, 3), (4, 19)
-    size = [stride[i] * (out_size[i] - 1) + dilation[i] * (kernel[i] - 1) + 1 + i for i in (0, 1)]
-    inputs = rng.integers(LOWEST, HIGHEST, (2, groups * depth, *size)).astype(np.int16)
+    size = [stride[i] * (out_size[i] - 1) + dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    rows, pitch = (-(-size[i] // stride[i]) for i in (0, 1))
+    phases = rng.integers(LOWEST, HIGHEST, (2, groups * depth, stride[0] * stride[1], rows * pitch))
+    phases = phases.astype(np.int16)
     weights = rng.integers(LOWEST, HIGHEST, (groups * group_filters, depth, *kernel)).astype(np.int16)
     bias = rng.integers(-(1 << 50), 1 << 50, len(weights))
     acc, plain = np.zeros((2, 2, len(weights), *out_size), dtype=np.int64)
     for first, end in ((0, 3), (3, len(weights))):
-        direct.convolve_planes(inputs, weights, bias, stride, dilation, group_filters, first, end, acc)
-        direct.convolve_planes_plain(
-            inputs, weights, bias, stride, dilation, group_filters, first, end, plain
-        )
+        layer = phases, pitch, weights, bias, stride, dilation, group_filters, first, end
+        direct.convolve_planes(*layer, acc)
+        direct.convolve_planes_plain(*layer, plain)
     np.testing.assert_array_equal(acc, plain)
