@@ -58,8 +58,9 @@ class DramLink(core.Component, kind="dram_link"):
             return
         turn = min(self._waiting, key=lambda asked: asked[:2])
         self._waiting.remove(turn)
-        _, _, words, what, done = turn
-        start_tick = max(self._free_tick, self.clock.tick_from(self.sim.cycle))
+        asked, _, words, what, done = turn
+        # one that has waited follows with the very next edge, which may lie before this cycle's start
+        start_tick = max(self._free_tick, self.clock.tick_from(asked))
         self._free_tick = start_tick + words
         start, end = self.clock.cycle_of(start_tick), self.clock.cycle_of(self._free_tick)
         self.sim.activity.add(self.name, "busy", end - start)

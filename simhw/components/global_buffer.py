@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simhw import core
+from simhw.errors import DescriptionError
 
 
 class BufferRegion(core.Component, kind="buffer_region"):
@@ -18,6 +19,13 @@ class BufferRegion(core.Component, kind="buffer_region"):
     class Spec(core.Spec):
         size_kib: core.Size
         word_bits: core.Count = 16
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.words:
+                raise DescriptionError(
+                    f"size_kib: wants room for a word of {self.word_bits} bits, got {self.size_kib}"
+                )
 
         @property
         def words(self) -> int:
@@ -58,6 +66,21 @@ class GlobalBuffer(core.Component, kind="global_buffer"):
         size_kib: core.Size
         filter_kib: core.Size
         word_bits: core.Count = 16
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            faults: list[str] = []
+            if not self.filter_region_words:
+                faults.append(
+                    f"filter_kib: wants room for a word of {self.word_bits} bits, got {self.filter_kib}"
+                )
+            if self.shared_words < 1:
+                faults.append(
+                    f"filter_kib: wants less than size_kib, {self.size_kib}, so that inputs and sums have "
+                    f"room; got {self.filter_kib}"
+                )
+            if faults:
+                raise DescriptionError(faults)
 
         @property
         def shared_words(self) -> int:

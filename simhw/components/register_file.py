@@ -23,12 +23,18 @@ class RegisterFile(core.Component, kind="register_file"):
         self.words: list[Any] = [0] * spec.words
 
     def read(self, address: int) -> Any:
+        self._check(address)
         self.count("read")
         return self.words[address]
 
     def write(self, address: int, value: Any) -> None:
+        self._check(address)
         self.count("write")
         self.words[address] = value
+
+    def _check(self, address: int) -> None:
+        if not 0 <= address < self.spec.words:
+            raise IndexError(f"{self.name}: has addresses 0 to {self.spec.words - 1}, not {address}")
 
     @classmethod
     def structure(cls, spec: Spec) -> dict[str, int]:

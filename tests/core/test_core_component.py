@@ -81,7 +81,8 @@ def test_defining_a_class_with_a_kind_registers_it(no_kinds):
     assert core.component_kinds() == {"counter": Counter}
     assert core.dataflow_kinds() == {"flow": Flow}
     assert core.twin_kinds() == {"flow": FlowTwin}
-    assert Counter.KIND == "counter" and Helper.KIND == "counter"
+    assert Counter.KIND == "counter"
+    assert Helper.KIND == "counter"
 
 
 @pytest.mark.parametrize("base", [core.Component, core.Dataflow, core.Twin])

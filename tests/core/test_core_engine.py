@@ -51,7 +51,8 @@ def test_a_fired_event_happens_that_many_cycles_later_with_its_value(cycles):
     event = simpy.Event(sim)
     sim.fire(event, cycles, "word")
     assert finishes_at(event, cycles)
-    assert event.value == "word" and sim.cycle == cycles + 1
+    assert event.value == "word"
+    assert sim.cycle == cycles + 1
 
 
 def test_nothing_can_be_fired_into_the_past():
@@ -72,7 +73,8 @@ def test_a_timeline_is_kept_only_if_asked_for_and_holds_no_empty_spans():
 def test_time_is_a_whole_number():
     sim = Simulation()
     sim.run(until=3)
-    assert sim.cycle == 3 and type(sim.cycle) is int
+    assert sim.cycle == 3
+    assert type(sim.cycle) is int
 
 
 def test_edges_of_60_mhz_are_seen_in_200_mhz_cycles_as_counted_by_hand():

@@ -74,9 +74,11 @@ def test_a_grid_has_nothing_outside_its_rows_and_columns(index):
 
 def test_a_grid_of_one_is_still_a_grid():
     part = Part(kind=Pe, spec=Pe.Spec(), rows=1, columns=1)
-    assert part.is_grid and part.instances == 1
+    assert part.is_grid
+    assert part.instances == 1
     assert core.Machine(core.Simulation(), {"pes": part})["pes"][0, 0].name == "pes[0,0]"
-    assert not PARTS["memo"].is_grid and PARTS["memo"].instances == 1
+    assert not PARTS["memo"].is_grid
+    assert PARTS["memo"].instances == 1
 
 
 def test_structure_counts_every_instance_of_a_role():

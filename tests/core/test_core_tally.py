@@ -60,8 +60,12 @@ def test_zeros_are_not_listed_and_what_never_happened_counts_zero():
     tally = Tally()
     tally.add("dram", "read", 0)
     tally.add_grid("pes", "", "mul", np.zeros((2, 2), dtype=np.int64))
-    assert tally.flat() == {} and tally.grouped() == {} and list(tally.items()) == []
-    assert tally["dram", "write"] == 0 and tally["pes[1,1]", "mul"] == 0 and tally.total("mul") == 0
+    assert tally.flat() == {}
+    assert tally.grouped() == {}
+    assert list(tally.items()) == []
+    assert tally["dram", "write"] == 0
+    assert tally["pes[1,1]", "mul"] == 0
+    assert tally.total("mul") == 0
 
 
 def test_counts_are_whole_numbers_of_any_size():
@@ -77,7 +81,8 @@ def test_an_array_booked_is_not_changed_by_what_is_booked_later():
     tally.add_grid("pes", "", "mul", mine)
     tally.add_grid("pes", "", "mul", mine)
     mine[0, 0] = 100
-    assert tally["pes[0,0]", "mul"] == 2 and tally.total("mul") == 8
+    assert tally["pes[0,0]", "mul"] == 2
+    assert tally.total("mul") == 8
 
 
 def test_names_come_in_their_order_whatever_was_booked_first():
