@@ -195,11 +195,12 @@ class Graph:
         """Yield every node with its output for the batch `inputs` [N, C, H, W], one node at a time.
 
         A tensor is dropped once the last node that reads it is done; what the caller keeps, it must not
-        write to. Without `formats` all is float32. With them, fixed point: real inputs and parameters are
-        quantized by their formats as they are needed, integers are taken as they are. `override[name]`
-        takes the place of a node's computation: it is given the node's inputs, in the integers of their
-        formats (or float32), and returns what the node would. Errors are raised here, before the first
-        node is computed, except those of parameters, which are read when their node's turn comes.
+        write to. Without `formats`, or where all are float32, so is the run. Otherwise it is fixed point:
+        real inputs and parameters are quantized by their formats as they are needed, integers are taken
+        as they are. `override[name]` takes the place of a node's computation: it is given the node's
+        inputs, in the integers of their formats (or float32), and returns what the node would. Errors are
+        raised here, before the first node is computed, except those of parameters, which are read when
+        their node's turn comes.
         """
         names = [node.name for node in self.nodes]
         for name in override or ():
@@ -211,6 +212,8 @@ class Graph:
                 f"{self.source}:{self.input}: has shape {inputs.shape}; wants images, channels, height, width"
             )
         self.shapes(inputs.shape[1:], inputs.shape[0])
+        if formats is not None and all(fmt.is_float for fmt in formats.values()):
+            formats = None
         node_formats = self._node_formats(formats)
         live = {self.input: self._stored(self.input, inputs, node_formats[self.input])}
         return self._steps(live, params, formats, node_formats, override or {})

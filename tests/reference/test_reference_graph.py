@@ -543,7 +543,9 @@ def test_each_node_is_the_fixed_point_of_its_inputs():
     np.testing.assert_array_equal(out["mean"], means)
 
 
-def test_a_float_format_is_float32():
-    assert FLOAT32.is_float
+def test_float32_formats_make_a_float32_run():
     graph, params, inputs = small_case()
-    assert graph.infer(inputs.astype(np.float64), params).dtype == np.float32
+    formats = dict.fromkeys(calibrate(graph, params, inputs, 16), FLOAT32)
+    out = graph.infer(inputs.astype(np.float64), params, formats)
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, graph.infer(inputs, params))
