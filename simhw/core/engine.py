@@ -43,7 +43,7 @@ class Simulation(simpy.Environment):
     @property
     def cycle(self) -> int:
         """The present cycle."""
-        return int(self.now)
+        return self._now  # pyright: ignore - SimPy's own field: `now` is a second call on the hot path
 
     def at_end_of_cycle(self, decide: Callable[[], None]) -> None:
         """Call `decide` after everything else of this cycle has happened."""
@@ -70,17 +70,17 @@ class Simulation(simpy.Environment):
 class ClockDomain:
     """A clock beside the accelerator's own; both begin with an edge at cycle 0.
 
-    Edge k of this domain falls within, and is seen at, accelerator cycle ceil(k * own / other).
+    `ticks` of its periods last `cycles` of the accelerator's: edge k is seen at ceil(k * cycles / ticks).
     """
 
     def __init__(self, clock_mhz: float, accelerator_mhz: float) -> None:
         ratio = Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))
-        self._cycles, self._ticks = ratio.numerator, ratio.denominator
+        self.cycles, self.ticks = ratio.numerator, ratio.denominator
 
     def cycle_of(self, tick: int) -> int:
         """Return the accelerator cycle at which edge `tick` is seen."""
-        return -(-tick * self._cycles // self._ticks)
+        return -(-tick * self.cycles // self.ticks)
 
     def tick_from(self, cycle: int) -> int:
         """Return the first edge that is not before accelerator cycle `cycle`."""
-        return -(-cycle * self._ticks // self._cycles)
+        return -(-cycle * self.ticks // self.cycles)

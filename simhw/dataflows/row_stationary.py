@@ -17,6 +17,7 @@ from simhw import core, fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
 from simhw.core.machine import Machine, Part
 from simhw.errors import MappingError
+from simhw.fast.link_schedule import play_passes
 from simhw.fast.row_stationary import pass_timing
 from simhw.mapping import row_stationary as mapping_room
 from simhw.mapping.row_stationary import ArrayLimits, Rates, RowStationaryMapping, ceil_div
@@ -338,6 +339,25 @@ class Geometry:
         """Passes that begin sums."""
         return self.passes // (self.channel_blocks * self.segments)
 
+    @property
+    def inner_tiles(self) -> int:
+        """Tiles of one block of groups and one of filters."""
+        return len(self.image_parts) * len(self.strip_parts)
+
+    def filter_sequence(self, traffic: Traffic) -> Counts:
+        """Return the link's words of every pass's filters, in order."""
+        return np.concatenate(
+            [
+                np.tile(by_group[block, :, :, :passes].reshape(-1), self.inner_tiles)
+                for by_group in traffic.filters
+                for block, passes in enumerate(self.passes_in_block)
+            ]
+        )
+
+    def filter_sum(self, traffic: Traffic) -> int:
+        """Return the link's words of all filters together."""
+        return int(traffic.filters.sum()) * self.inner_tiles
+
     # traffic with DRAM
 
     def traffic(
@@ -589,6 +609,8 @@ class Schedule:
         self.blocks = _Arrivals(self.sim)
         self.loaded = _Arrivals(self.sim)
         self.finished = _Arrivals(self.sim)
+        steady_link = self.dram.KIND == "dram_link" and self.sim.timeline is None
+        self.recurrence = steady_link and not self.overlapped
         causes = "configuration dram_ofmap dram_ifmap dram_filter filter_load ifmap psum drain"
         self.stalls = dict.fromkeys(causes.split(), 0)
         self.cycles = 0
@@ -599,6 +621,9 @@ class Schedule:
             # the scan chain takes one bit with each edge of the link's clock
             yield sim.timeout(self.dram.clock.cycle_of(options.configuration_bits))
             self._stalled("configuration", 0)
+        if self.recurrence:
+            yield from self._by_recurrence()
+            return
         sim.process(self._bring_blocks())
         if self.overlapped:
             sim.process(self._load_ahead())
@@ -611,19 +636,47 @@ class Schedule:
         self._stalled("dram_ofmap", since)
         self.cycles = sim.cycle
 
+    def _by_recurrence(self) -> Steps:
+        """Find in one call what the processes below would meet: nobody else is on the machine.
+
+        It holds for a link that moves words at a steady rate; tests hold it to the processes.
+        """
+        plan, traffic, link = self.plan, self.work.traffic, self.dram
+        begun = self.sim.cycle
+        passes = np.repeat(np.tile(plan.passes_in_block, len(plan.group_parts)), plan.inner_tiles)
+        blocks = np.concatenate(
+            [np.tile(by_group.reshape(-1), len(plan.passes_in_block)) for by_group in traffic.blocks]
+        )
+        rooms = (plan.block_buffers, self.filter_room.places, plan.tile_buffers)
+        times = (plan.load_cycles, plan.first[3], plan.steady[3])
+        cycles, *waits, busy = play_passes(
+            blocks,
+            plan.filter_sequence(traffic),
+            traffic.outputs.reshape(-1),
+            passes,
+            plan.channel_blocks * plan.segments,
+            rooms,
+            times,
+            (link.clock.cycles, link.clock.ticks),
+            begun,
+            link.spec.latency_cycles,
+        ).tolist()
+        yield self.sim.timeout(cycles - begun)
+        for cause, waited in zip(("dram_ofmap", "dram_ifmap", "dram_filter"), waits, strict=True):
+            self.stalls[cause] += waited
+        self.stalls["filter_load"] += plan.passes * plan.load_cycles
+        link.count("read", int(blocks.sum()) + plan.filter_sum(traffic))
+        link.count("write", int(traffic.outputs.sum()))
+        self.sim.activity.add(link.name, "busy", busy)
+        self.cycles = cycles
+
     def _stalled(self, cause: str, since: int) -> None:
         self.stalls[cause] += self.sim.cycle - since
         self.sim.log("pes", cause, since, self.sim.cycle)
 
     def _filter_words(self) -> Iterator[int]:
         """Yield the link's words of every pass's filters, in order."""
-        per_block, plan = self.work.traffic.filters, self.plan
-        outer = len(plan.image_parts) * len(plan.strip_parts)
-        for group in range(per_block.shape[0]):
-            for block, passes in enumerate(plan.passes_in_block):
-                words = per_block[group, block, :, :, :passes].reshape(-1).tolist()
-                for _ in range(outer):
-                    yield from words
+        return iter(self.plan.filter_sequence(self.work.traffic).tolist())
 
     def _bring_filters(self) -> Steps:
         for words in self._filter_words():
@@ -666,9 +719,8 @@ class Schedule:
         sim, plan = self.sim, self.plan
         visits = plan.channel_blocks * plan.segments
         filters = self._filter_words()
-        tiles_of_block = len(plan.image_parts) * len(plan.strip_parts)
         for passes in plan.passes_in_block * len(plan.group_parts):
-            for _ in range(tiles_of_block):
+            for _ in range(plan.inner_tiles):
                 since = sim.cycle
                 yield from self.tile_room.acquire()
                 self._stalled("dram_ofmap", since)
@@ -759,7 +811,7 @@ class _Room:
     """Places to put something: taken by one process, freed by another now or at a known cycle."""
 
     def __init__(self, sim: core.Simulation, places: int) -> None:
-        self.sim = sim
+        self.sim, self.places = sim, places
         self._free_at: deque[int] = deque([0] * places)
         self._wanted: Event | None = None
 

@@ -81,8 +81,8 @@ class Rig:
         dataflow = RowStationary(self.parts, self.options, self.clock_mhz)
         return next(iter(dataflow.plan([layer], {layer.name: mapping} if mapping else None)))
 
-    def run(self, phase: Phase, engine: str = "compiled", values: bool = True) -> Run:
-        sim = core.Simulation(clock_mhz=self.clock_mhz)
+    def run(self, phase: Phase, engine: str = "compiled", values: bool = True, log: bool = False) -> Run:
+        sim = core.Simulation(clock_mhz=self.clock_mhz, log=log)
         machine = Machine(sim, self.parts)
         if engine == "stepped":
             playing = RowStationaryTwin(self.options).run(machine, phase)

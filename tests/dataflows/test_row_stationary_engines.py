@@ -153,6 +153,17 @@ def test_values_and_work_never_depend_on_when_things_arrive(seed: int) -> None:
     assert base.actions == moved.actions
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_the_recurrence_over_passes_is_what_the_processes_do(seed: int) -> None:
+    case = drawn_case(4000 + seed)
+    if case is None:
+        return
+    machine, _, phase = case
+    short, played = machine.run(phase), machine.run(phase, log=True)
+    assert played.details == short.details
+    assert (played.cycles, played.actions, played.activity) == (short.cycles, short.actions, short.activity)
+
+
 def test_without_values_time_and_counts_are_the_same() -> None:
     case = drawn_case(1)
     assert case is not None
