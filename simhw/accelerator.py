@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from simhw.errors import DescriptionError, MappingError, did_you_mean
 from simhw.reference.graph import Graph
 from simhw.result import Lazily, LayerResult, Result
 from simhw.shapes import LayerShape, NumberFormat
-from simhw.technology import Technology, load_technology
+from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
 
 ENGINES = ("compiled", "stepped")
@@ -113,10 +114,7 @@ def simulate(
     run = _Run(description, source, engine, values, log)
     chosen = _chosen_layers(source, layers)
     plan = _phases(run.dataflow, description, chosen, mapping)
-    technology = technology if technology is not None else description.technology
-    table = technology if isinstance(technology, Technology) else None
-    if table is None and technology is not None:
-        table = load_technology(technology)
+    table = _table(technology if technology is not None else description.technology)
     done: list[LayerResult] = []
     accuracy = None
     if closed_loop:
@@ -134,7 +132,7 @@ def simulate(
         trace=source.name,
         engine=engine,
         options=description.options.to_dict() | {"values": values, "closed_loop": closed_loop},
-        versions=_versions(),
+        versions=dict(_versions()),
         digests={"description": description.digest} | source.digests,
         parts=run.parts,
         structure=run.structure,
@@ -341,6 +339,21 @@ def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technol
     )
 
 
+def _table(technology: str | Path | Technology | None) -> Technology | None:
+    if technology is None or isinstance(technology, Technology):
+        return technology
+    shipped = (
+        isinstance(technology, str) and technology in technology_names() and not Path(technology).exists()
+    )
+    return _shipped_table(str(technology)) if shipped else load_technology(technology)
+
+
+@functools.cache
+def _shipped_table(name: str) -> Technology:
+    return load_technology(name)
+
+
+@functools.cache
 def _versions() -> dict[str, str]:
     return {"simhw": simhw.__version__, "python": platform.python_version()} | {
         name: version(name) for name in ("numpy", "numba", "simpy")
