@@ -20,7 +20,7 @@ from simhw.description import Description, load_accelerator, load_mapping
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
 from simhw.reference.graph import Graph
-from simhw.result import Lazily, LayerResult, Result
+from simhw.result import LayerResult, Lazily, Result
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
