@@ -115,7 +115,8 @@ def test_what_stands_in_quotes_is_text_and_keys_always_are():
          "',' or ']', but got ':'; mend this line or the one before"),
         ("a: b: c", "x.yaml:1: is not YAML: mapping values are not allowed here; mend this line or the one "
          "before"),
-        ("a:\tb", "x.yaml:1: is not YAML: found character '\\t' that cannot start any token; mend this line or the one before"),
+        ("a:\tb", "x.yaml:1: is not YAML: found character '\\t' that cannot start any token; mend this "
+         "line or the one before"),
         ("a: 1\nb: \x07", "x.yaml:2: character '\\x07' is not allowed in YAML; remove it"),
         ("[" * 100, "x.yaml:1: nested more than 32 deep; write it flatter"),
         ("- 1\n" * 100_001, "x.yaml:100000: more than 100,000 values; no file here needs as many"),

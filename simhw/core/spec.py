@@ -107,7 +107,7 @@ def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) 
         except ValidationError:
             wrong = True
         if wrong:
-            faults.append((name, f"wants {words}, got {reprlib.repr(value)}"))
+            faults.append((name, f"wants {words}, got {_shown(value)}"))
     if whole:
         faults += [
             (name, f"is missing; wants {words}")
@@ -115,6 +115,11 @@ def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) 
             if required and name not in values
         ]
     return faults
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message: cut short if it is long, and in no language's own words for nothing."""
+    return "nothing" if value is None else reprlib.repr(value)
 
 
 def describe_fields(spec: type[Spec]) -> list[dict[str, Any]]:

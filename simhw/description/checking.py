@@ -95,10 +95,11 @@ def _dataflow(document: Document) -> type[core.Dataflow] | None:
 
 def _options(document: Document, dataflow: type[core.Dataflow] | None) -> core.Spec | None:
     place = ("options",)
-    given: dict[str, Any] = {}
-    if document.value.get("options") is not None:
-        given = document.mapping(place, "a mapping of options (name: value)")
-    return None if dataflow is None else specs.build(document, place, dataflow.Options, given)
+    given = document.value.get("options")
+    if given is not None and not isinstance(given, dict):
+        document.fault(place, f"wants a mapping of options (name: value), got {show(given)}")
+        return None
+    return None if dataflow is None else specs.build(document, place, dataflow.Options, given or {})
 
 
 def _transforms(document: Document) -> tuple[str, ...]:
