@@ -16,10 +16,11 @@ TensorFlow's: ceil(size / stride) outputs, the smaller half of the padding first
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from simhw.reference.graph import Graph
 from simhw.reference.ops import OPS, Node
 from simhw.workload.yamlfile import YamlFile, read
 
+_InputShape = tuple[int, int, int] | None
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _LAYER_FIELDS = ("name", "type", "input")
 _FIELDS = ("name", "cites", "notes", "input", "data", "weights", "layers")
@@ -89,8 +91,11 @@ class Workload:
 def parse(path: Path) -> Workload:
     """Read a workload file; every fault of it is raised at once."""
     file = read(path, WorkloadError)
+    if not isinstance(file.data, dict):
+        what = f"wants a map that describes a workload, got {_shown(file.data)}"
+        raise WorkloadError(f"{file.place()}: {what}")
     reader = _Reader(file)
-    top = reader.table((), _FIELDS, "a workload")
+    top = reader.known_fields((), file.data, _FIELDS)
     values = {
         "name": reader.take(("name",), top, _text, "a name", required=True),
         "cites": reader.take(("cites",), top, _text, "words", ""),
@@ -100,7 +105,8 @@ def parse(path: Path) -> Workload:
         "weights": reader.source("weights", top, _WEIGHTS, WeightsSource),
     }
     graph = reader.graph(top, values["input_shape"])
-    reader.check_channels(values["data"], values["input_shape"])
+    if values["input_shape"]:
+        reader.check_channels(values["data"], values["input_shape"])
     if reader.faults or graph is None:
         raise WorkloadError(reader.in_order())
     return Workload(**values, graph=graph, path=path)
@@ -132,18 +138,17 @@ class _Reader:
 
         return sorted(dict.fromkeys(self.faults), key=line)
 
-    def table(self, keys: tuple[str, ...], known: tuple[str, ...], what: str) -> Mapping[str, Any]:
-        """Return the map at a place, its unknown fields reported and left out."""
-        value: Any = self.file.data
-        for key in keys:
-            value = value[key]
-        if not isinstance(value, dict):
-            self.fault(keys, f"wants a map that describes {what}, got {_shown(value)}")
-            return {}
-        for name in value:
+    def known_fields(
+        self, keys: tuple[str | int, ...], value: Mapping[str, Any], known: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return the known fields of a map; a misspelt one is told once, and not missed again."""
+        found = {name: given for name, given in value.items() if name in known}
+        for name, given in value.items():
             if name not in known:
                 self.fault((*keys, name), f"unknown field{did_you_mean(name, known)}")
-        return {name: given for name, given in value.items() if name in known}
+                for meant in difflib.get_close_matches(name, known, n=1):
+                    found.setdefault(meant, given)
+        return found
 
     def take(
         self,
@@ -166,24 +171,27 @@ class _Reader:
             self.fault(keys, f"wants {wants}, got {_shown(table[name])}")
             return default
 
-    def input_shape(self, top: Mapping[str, Any]) -> tuple[int, int, int]:
+    def input_shape(self, top: Mapping[str, Any]) -> tuple[int, int, int] | None:
         if "input" not in top:
             self.fault((), "input is missing; wants {channels, height, width}")
-            return (1, 1, 1)
+            return None
+        before = len(self.faults)
         axes = ("channels", "height", "width")
-        table = self.table(("input",), axes, "the input: channels, height, width")
-        if not table:
-            return (1, 1, 1)
-        c, h, w = (
-            self.take(("input", axis), table, _count, "a whole number of at least 1", 1, required=True)
-            for axis in axes
-        )
-        return (c, h, w)
+        table = self.known_fields(("input",), top["input"], axes) if isinstance(top["input"], dict) else None
+        if table is None:
+            self.fault(("input",), f"wants {{channels, height, width}}, got {_shown(top['input'])}")
+            return None
+        wants = "a whole number of at least 1"
+        c, h, w = (self.take(("input", axis), table, _count, wants, required=True) for axis in axes)
+        return (c, h, w) if len(self.faults) == before else None
 
     def source(self, name: str, top: Mapping[str, Any], known: Mapping[str, Any], kind: type) -> Any:
         if name not in top:
             return kind()
-        table = self.table((name,), tuple(known), f"where {name} come from")
+        if not isinstance(top[name], dict):
+            self.fault((name,), f"wants a map that says where {name} come from, got {_shown(top[name])}")
+            return kind()
+        table = self.known_fields((name,), top[name], tuple(known))
         defaults = {one.name: one.default for one in fields(kind)}
         return kind(
             **{
@@ -202,7 +210,8 @@ class _Reader:
 
     # Layers
 
-    def graph(self, top: Mapping[str, Any], shape: tuple[int, int, int]) -> Graph | None:
+    def graph(self, top: Mapping[str, Any], shape: _InputShape) -> Graph | None:
+        """Return the network; without the input's shape, only what needs none is checked."""
         layers = top.get("layers")
         if not isinstance(layers, list) or not layers:
             keys = ("layers",) if "layers" in top else ()
@@ -216,18 +225,25 @@ class _Reader:
             node = self.node(i, nodes[-1].name if nodes else "input", nodes, shape)
             if node is not None:
                 nodes.append(node)
-        if len(nodes) < len(layers):
-            return None  # whatever the rest would say follows from what is wrong above
+        if len(nodes) == len(layers):
+            return self.checked(tuple(nodes), nodes, shape)
+        for node in nodes:  # how the layers hang together cannot be said; each alone can be
+            alone = replace(node, inputs=("input",) * (2 if OPS[node.op].many else 1))
+            self.checked((alone,), nodes, None)
+        return None
+
+    def checked(self, network: tuple[Node, ...], nodes: list[Node], shape: _InputShape) -> Graph | None:
         source = str(self.file.path)
         try:
-            graph = Graph(tuple(nodes), source=source)
-            graph.shapes(shape)
+            graph = Graph(network, source=source)
+            if shape:
+                graph.shapes(shape)
         except WorkloadError as error:
             self.faults += [self.with_line(fault, source, nodes) for fault in error.faults]
             return None
         return graph
 
-    def node(self, i: int, above: str, nodes: list[Node], shape: tuple[int, int, int]) -> Node | None:
+    def node(self, i: int, above: str, nodes: list[Node], shape: _InputShape) -> Node | None:
         keys = ("layers", i)
         given = self.file.data["layers"][i]
         if not isinstance(given, dict):
@@ -244,17 +260,13 @@ class _Reader:
         if len(self.faults) > before:
             return None
         known = {_written(op, attr): attr for attr in OPS[op].attrs}
-        for written in given:
-            if written not in known and written not in _LAYER_FIELDS:
-                self.fault(
-                    (*keys, written), f"unknown field{did_you_mean(written, [*_LAYER_FIELDS, *known])}"
-                )
-        attrs = {attr: given[written] for written, attr in known.items() if written in given}
+        table = self.known_fields(keys, given, (*_LAYER_FIELDS, *known))
+        attrs = {attr: table[written] for written, attr in known.items() if written in table}
         if "pad" in attrs:
             attrs["pad"] = self.pad(Node(name, op, inputs, attrs), nodes, shape)
         return Node(name, op, inputs, attrs)
 
-    def pad(self, node: Node, nodes: list[Node], shape: tuple[int, int, int]) -> Any:
+    def pad(self, node: Node, nodes: list[Node], shape: _InputShape) -> Any:
         """Return `pad` as the reference model wants it: top, bottom, left, right."""
         pad = node.attrs["pad"]
         if isinstance(pad, list) and len(pad) == 2:
@@ -263,8 +275,8 @@ class _Reader:
             wants = "same, a whole number, two (height, width) or four (top, bottom, left, right)"
             self.fault(("layers", len(nodes), "pad"), f"wants {wants}, got {_shown(pad)}")
             return 0
-        if pad != "same":
-            return pad
+        if pad != "same" or not shape:
+            return 0 if pad == "same" else pad
         unpadded = Node(node.name, node.op, node.inputs, {k: v for k, v in node.attrs.items() if k != "pad"})
         try:
             graph = Graph((*nodes, unpadded), source="here")

@@ -121,7 +121,7 @@ def _built(
     if node.tag not in _PLAIN:
         return node.value  # a date, say: its text
     if node.tag.endswith(":str"):
-        is_number = getattr(node, "style", None) is None and _EXPONENT.fullmatch(node.value)
+        is_number = not getattr(node, "style", None) and _EXPONENT.fullmatch(node.value)
         return float(node.value) if is_number else node.value
     try:
         return yaml.SafeLoader("").construct_object(node)
