@@ -281,7 +281,9 @@ class Result:
             raise ResultError(
                 f"{path}:{fault.lineno}: is cut short or not JSON: {fault.msg}; {REMAKE}"
             ) from None
-        except (ValueError, RecursionError) as fault:
+        except RecursionError:
+            raise ResultError(f"{path}: is not a result: it is nested too deeply; {REMAKE}") from None
+        except ValueError as fault:
             raise ResultError(f"{path}: is not a result: {fault}; {REMAKE}") from None
         return cls.from_dict(data, str(path))
 
@@ -489,8 +491,9 @@ _RESULT_FIELDS: dict[str, Check] = {
 def _field_faults(place: str, data: Any, wants: Mapping[str, Check]) -> list[str]:
     if not isinstance(data, dict):
         return [f"{place.rstrip('.')}: wants an object, got {_short(data)}; {REMAKE}"]
+    holder = f"{place.rstrip('.')}: " if place else ""
     faults = [
-        f"{place}{name}: unknown field{did_you_mean(name, wants)}" for name in data if name not in wants
+        f"{holder}unknown field {name!r}{did_you_mean(name, wants)}" for name in data if name not in wants
     ]
     for name, (check, words) in wants.items():
         if name not in data:

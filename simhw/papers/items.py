@@ -84,9 +84,9 @@ def _verdict(
         return "data not at hand"
     if inconsistent:
         return "printed value inconsistent"
-    half_a_digit = 0.0 if digits is None else 0.5 * 10**-digits * (1 + 1e-9)  # 0.05 is not 16.5 - 16.45
-    if abs(simulated - printed) <= half_a_digit:
+    off = abs(simulated - printed) * (1 - 1e-9)  # in floating point 16.5 - 16.45 is more than 0.05
+    if off <= (0.0 if digits is None else 0.5 * 10**-digits):
         return "exact"
-    if tolerance is not None and abs(simulated - printed) <= tolerance * abs(printed):
+    if tolerance is not None and off <= tolerance * abs(printed):
         return "within"
     return "differs"
