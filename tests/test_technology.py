@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,19 +62,22 @@ def test_eyeriss_costs_are_those_of_the_paper_per_16_bit_word():
         ("buffer_region", "read"): 6, ("buffer_region", "write"): 6,
         ("dram_link", "read"): 200, ("dram_link", "write"): 200,
     }  # fmt: skip
+    table = replace(load_technology("eyeriss_65nm"), scale_pj_per_unit=None)
     for (kind, action), cost in costs.items():
-        assert energy("eyeriss_65nm", kind, action, {"word_bits": 16, "words": 12, "size_kib": 100}) == cost
+        spec = {"word_bits": 16, "words": 12, "size_kib": 100}
+        assert table.price("part", kind, action, spec).energy == cost
 
 
 def test_a_64_bit_word_from_dram_costs_four_16_bit_ones():
-    assert energy("eyeriss_65nm", "dram_link", "read", LINK) == 4 * 200
+    table = load_technology("eyeriss_65nm")
+    assert table.price("dram", "dram_link", "read", LINK).energy == table.scale_pj_per_unit * 4 * 200
 
 
 def test_a_relative_table_without_a_scale_counts_in_its_own_unit():
     table = load_technology("eyeriss_65nm")
-    assert table.scale_pj_per_unit is None
     assert table.scale_status == "fitted"
-    assert table.energy_unit == "RF accesses"
+    assert table.energy_unit == "pJ"
+    assert replace(table, scale_pj_per_unit=None).energy_unit == "RF accesses"
 
 
 def test_a_relative_table_with_a_scale_counts_in_pj(tmp_path):
