@@ -17,12 +17,13 @@ _PICKLED = "holds pickled objects, which could run code and are never opened; sa
 
 
 class Npz:
-    """An open .npz: `names`, and each array when it is asked for. Whatever is wrong raises `error`."""
+    """A .npz: `names`, and each array when it is asked for; no file stays open. Whatever is wrong raises `error`."""
 
     def __init__(self, path: Path, error: type[SimhwError]) -> None:
         self._path, self._error = path, error
         try:
-            begins = path.open("rb").read(4)
+            with path.open("rb") as file:
+                begins = file.read(4)
         except OSError as fault:
             raise error(f"{path}: cannot be read ({fault.strerror}); wants a file that can be") from None
         if begins[:1] == b"\x80":
@@ -30,17 +31,16 @@ class Npz:
         if begins[:2] != b"PK":
             what = "is not an .npz file" if begins else "is empty"
             raise error(f"{path}: {what}; wants arrays saved by numpy.savez")
-        with self._reading(f"{path}"):
-            self._file = np.load(path, allow_pickle=False)
-        self.names: tuple[str, ...] = tuple(self._file.files)
+        with self._reading(f"{path}"), np.load(path, allow_pickle=False) as file:
+            self.names: tuple[str, ...] = tuple(file.files)
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
     def __getitem__(self, name: str) -> np.ndarray:
         where = f"{self._path}: {name}"
-        with self._reading(where):
-            array = self._file[name]
+        with self._reading(where), np.load(self._path, allow_pickle=False) as file:
+            array = file[name]
         if array.dtype.kind not in "uif":
             raise self._error(f"{where}: holds {array.dtype}; wants numbers")
         return array
