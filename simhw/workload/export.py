@@ -16,7 +16,7 @@ from simhw.reference.numbers import quantize
 from simhw.reference.ops import LAYERS
 from simhw.shapes import FLOAT32, NumberFormat
 from simhw.trace import Trace, image_digests_of
-from simhw.workload.description import DataSource, Workload
+from simhw.workload.network import DataSource, Workload
 from simhw.workload.weights import draw_weights, load_weights
 
 FORMATS = {"fixed16": 16, "fixed8": 8, "float32": 0}  # bits of a stored value
