@@ -17,7 +17,10 @@ _PICKLED = "holds pickled objects, which could run code and are never opened; sa
 
 
 class Npz:
-    """A .npz: `names`, and each array when it is asked for; no file stays open. Whatever is wrong raises `error`."""
+    """A .npz: `names`, and each array when it is asked for; no file stays open in between.
+
+    Whatever is wrong with it raises `error`.
+    """
 
     def __init__(self, path: Path, error: type[SimhwError]) -> None:
         self._path, self._error = path, error
