@@ -14,9 +14,14 @@ import subprocess
 import sys
 import time
 
-import numpy as np
+# Idle threads of OpenBLAS keep a core busy, in everyone's way, for 2**this cycles; by default a tenth of a second.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
-from simhw.fast import conv_accumulate, nonzero_taps, requantize, rlc_encode, rlc_row_words
+import numpy as np  # noqa: E402
+
+from simhw.fast import conv_accumulate, nonzero_taps, requantize, rlc_encode, rlc_row_words  # noqa: E402
+
+PAUSE_S = 0.005  # until those threads rest
 
 # AlexNet with groups: channels, input size, filters, kernel, stride, pad, groups
 ALEXNET = {
@@ -52,12 +57,12 @@ def blas(inputs, weights, stride, pad, groups):
 
 
 def medians(variants, rounds):
-    """Median milliseconds of each variant, all run in turn."""
+    """Median milliseconds of each variant, all run in turn, each twice of which the second counts."""
     times = {name: [] for name in variants}
-    for work in variants.values():
-        work()
     for _ in range(rounds):
         for name, work in variants.items():
+            time.sleep(PAUSE_S)
+            work()
             start = time.perf_counter()
             work()
             times[name].append(time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import numpy as np
 from numba import config
@@ -166,19 +166,23 @@ def _spread(work, jobs, threads):
     compilation of parallel loops. The work itself holds no interpreter lock.
     """
     waiting = iter(jobs)  # a list's iterator may be shared by threads
+    faults = []
 
     def take():
-        for job in waiting:
-            work(*job)
+        try:
+            for job in waiting:
+                work(*job)
+        except BaseException as fault:
+            faults.append(fault)
 
-    helpers = min(threads, len(jobs)) - 1
-    if helpers < 1:
-        return take()
-    with ThreadPoolExecutor(helpers) as pool:
-        helping = [pool.submit(take) for _ in range(helpers)]
-        take()
-        for help_ in helping:
-            help_.result()
+    helpers = [Thread(target=take) for _ in range(min(threads, len(jobs)) - 1)]
+    for helper in helpers:
+        helper.start()
+    take()
+    for helper in helpers:
+        helper.join()
+    if faults:
+        raise faults[0]
 
 
 def _output_size(inputs, weights, stride, pad, dilation):

@@ -43,28 +43,31 @@ class Layout(NamedTuple):
 
 def pair_layout(channels, height, width, kernel, stride, pad, dilation, out_width):
     """Lay out a convolution over `channels` channels, so that few pairs stay half empty."""
-    index = np.arange(channels * kernel[0] * kernel[1]).reshape(channels, *kernel)
     row_pairs = channels * -(-kernel[0] // 2) < -(-channels // 2) * kernel[0]
-    axis = 1 if row_pairs else 0
-    odd = [(0, index.shape[axis] % 2 if i == axis else 0) for i in range(3)]
-    index = np.pad(index, odd, constant_values=-1)
-    lows, highs = (np.take(index, range(half, index.shape[axis], 2), axis) for half in (0, 1))
+    c = np.arange(0, channels, 1 if row_pairs else 2)
+    r = np.arange(0, kernel[0], 2 if row_pairs else 1)
+    s = np.arange(kernel[1])
+    lows = np.add.outer(np.add.outer(c * kernel[0], r) * kernel[1], s)
+    highs = lows + (kernel[1] if row_pairs else kernel[0] * kernel[1])
+    if row_pairs and kernel[0] % 2:
+        highs[:, -1] = -1
+    if not row_pairs and channels % 2:
+        highs[-1] = -1
 
-    taps_y = np.arange(0, kernel[0], 2 if row_pairs else 1) * dilation[0]
-    taps_x = np.arange(kernel[1]) * dilation[1]
-    phases_y, which_y = np.unique(taps_y % stride[0], return_inverse=True)
-    phases_x, which_x = np.unique(taps_x % stride[1], return_inverse=True)
+    y, x = r * dilation[0], s * dilation[1]
+    phases_y, phases_x = (sorted(set((v % u).tolist())) for v, u in zip((y, x), stride, strict=True))
+    which_y, which_x = np.searchsorted(phases_y, y % stride[0]), np.searchsorted(phases_x, x % stride[1])
+    phase = np.add.outer(which_y * len(phases_x), which_x)
+    phases = np.array(list(itertools.product(phases_y, phases_x)))
     rows = -(-(pad[0] + height + pad[1]) // stride[0])
     if stride[1] == 1:
         pitch = max(width + max(pad[2:]), out_width)  # one row's right padding is the next one's left
     else:
         pitch = -(-(pad[2] + width + pad[3]) // stride[1])
-    phases = np.array(list(itertools.product(phases_y, phases_x)))
-    phase = np.add.outer(which_y * phases_x.size, which_x).ravel()
-    plane = np.add.outer(np.arange(lows.shape[0]) * len(phases), phase).ravel()
-    offset = np.add.outer(taps_y // stride[0] * pitch, taps_x // stride[1]).ravel()
-    places = np.stack([plane, np.tile(offset, lows.shape[0])], axis=1)
-    return Layout(row_pairs, phases, rows, pitch, places, lows.ravel(), highs.ravel())
+    places = np.empty((*lows.shape, 2), dtype=np.int64)
+    places[..., 0] = np.add.outer(np.arange(c.size) * len(phases), phase)
+    places[..., 1] = np.add.outer(y // stride[0] * pitch, x // stride[1])
+    return Layout(row_pairs, phases, rows, pitch, places.reshape(-1, 2), lows.ravel(), highs.ravel())
 
 
 def pair_planes_plain(inputs, first, channels, row_pairs, phases, stride, pad, dilation, rows, pitch):
