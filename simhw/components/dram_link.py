@@ -69,10 +69,10 @@ class DramLink(core.Component, kind="dram_link"):
         released = end - self.sim.cycle
         if self.spec.latency_cycles:
             freed = simpy.Event(self.sim)
-            freed.callbacks.append(self._release)
+            freed.callbacks.append(self._release)  # pyright: ignore - untyped in SimPy
             self.sim.fire(freed, released)
         else:
-            done.callbacks.insert(0, self._release)
+            done.callbacks.insert(0, self._release)  # pyright: ignore - untyped in SimPy
         self.sim.fire(done, released + self.spec.latency_cycles)
 
     def _release(self, _: simpy.Event) -> None:

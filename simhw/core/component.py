@@ -41,7 +41,7 @@ class Component:
                 f"{cls.__module__}.{cls.__qualname__}: kind {kind!r} is already that of "
                 f"{known.__module__}.{known.__qualname__}; choose another name"
             )
-        cls.KIND = kind
+        cls.KIND = kind  # pyright: ignore[reportConstantRedefinition]
         _KINDS[kind] = cls
 
     def __init__(self, sim: Simulation, name: str, spec: Any) -> None:

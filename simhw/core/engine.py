@@ -50,7 +50,7 @@ class Simulation(simpy.Environment):
         event = simpy.Event(self)
         event._ok = True  # pyright: ignore[reportPrivateUsage] - as simpy.Timeout marks itself
         event._value = None  # pyright: ignore[reportPrivateUsage]
-        event.callbacks.append(lambda _: decide())
+        event.callbacks.append(lambda _: decide())  # pyright: ignore - untyped in SimPy
         self.schedule(event, priority=LATE)  # pyright: ignore[reportArgumentType]
 
     def fire(self, event: simpy.Event, delay_cycles: int, value: Any = None) -> None:

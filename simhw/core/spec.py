@@ -7,7 +7,7 @@ import reprlib
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from pydantic import Field, Strict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from simhw.errors import DescriptionError, did_you_mean
 
@@ -64,7 +64,7 @@ def _adapters(spec: type[Spec]) -> dict[str, tuple[TypeAdapter[Any], str, bool]]
     hints = get_type_hints(spec, include_extras=True)
     return {
         f.name: (
-            TypeAdapter(Annotated[hints[f.name], Strict()] if _is_plain(hints[f.name]) else hints[f.name]),
+            TypeAdapter(hints[f.name], config=ConfigDict(strict=True) if _is_plain(hints[f.name]) else None),
             wanted(hints[f.name]),
             f.default is MISSING and f.default_factory is MISSING,
         )
