@@ -280,8 +280,9 @@ def _from_npz(path: Path, request: Request) -> Images:
         given = ", ".join(file.names) or "nothing"
         raise DataError(f"{path}: holds {given}; wants images under one of {', '.join(filter(None, images))}")
     array, where = file[name], f"{path}: {name}"
-    taken = request.taken(len(array) if array.ndim else 0, where)
-    pixels = fit(_to_nchw(array[taken], where), request, where)
+    ordered = _to_nchw(array, where)
+    taken = request.taken(len(ordered), where)
+    pixels = fit(ordered[taken], request, where)
     classes = next((file[one] for one in labels if one in file), None)
     if classes is not None and classes.shape != (len(array),):
         raise DataError(f"{path}: holds {len(array)} images and labels of shape {list(classes.shape)}")

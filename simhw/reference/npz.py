@@ -34,7 +34,7 @@ class Npz:
         if begins[:2] != b"PK":
             what = "is not an .npz file" if begins else "is empty"
             raise error(f"{path}: {what}; wants arrays saved by numpy.savez")
-        with self._reading(f"{path}"), np.load(path, allow_pickle=False) as file:
+        with self._reading(f"{path}"), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             self.names: tuple[str, ...] = tuple(file.files)
 
     def __contains__(self, name: str) -> bool:
@@ -42,7 +42,7 @@ class Npz:
 
     def __getitem__(self, name: str) -> np.ndarray:
         where = f"{self._path}: {name}"
-        with self._reading(where), np.load(self._path, allow_pickle=False) as file:
+        with self._reading(where), self._path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             array = file[name]
         if array.dtype.kind not in "uif":
             raise self._error(f"{where}: holds {array.dtype}; wants numbers")
