@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# the same examples in every run, and no clock: other work on the machine is no fault of the code's
+settings.register_profile("simhw", deadline=None, derandomize=True)
+settings.load_profile("simhw")
 
 
 @pytest.fixture

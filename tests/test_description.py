@@ -196,6 +196,7 @@ def test_without_a_technology_there_are_no_energies_if_the_description_says_so(t
 
 # what is wrong with one field
 
+MHZ = "a number of MHz above 0, at most 100,000"
 ONE_FAULT = [
     # misspelt and missing
     ("cites:", "cite:", "toy.yaml:2: unknown field 'cite'; did you mean 'cites'? known: cites, clock_mhz, "
@@ -203,7 +204,7 @@ ONE_FAULT = [
     ("lanes: 4", "lanes: 4, lanse: 3", "toy.yaml:8: components.pes: unknown field 'lanse'; did you mean "
      "'lanes'? known: columns, io_buffer_kib, lanes, rows, share_kib"),
     ("name: toy\n", "", "toy.yaml:1: name: is missing; wants a name"),
-    ("clock_mhz: 200\n", "", "toy.yaml:1: clock_mhz: is missing; wants a number of MHz above 0"),
+    ("clock_mhz: 200\n", "", f"toy.yaml:1: clock_mhz: is missing; wants {MHZ}"),
     ("dataflow: toy_flow\n", "", "toy.yaml:1: dataflow: is missing; known: toy_flow"),
     ("technology: toy_45nm\n", "", "toy.yaml:1: technology: is missing; wants a technology table, or null "
      "for no energies; known: tetris_45nm, toy_45nm, toy_65nm"),
@@ -247,11 +248,11 @@ ONE_FAULT = [
     ("name: toy", "name: 3", "toy.yaml:1: name: wants a name, got 3"),
     ("name: toy", "name: ''", "toy.yaml:1: name: wants a name, got ''"),
     ("nobody yet", "[a, b]", "toy.yaml:2: cites: wants text, got ['a', 'b']"),
-    ("mhz: 200", "mhz: 200 MHz", "toy.yaml:3: clock_mhz: wants a number of MHz above 0, got '200 MHz'"),
-    ("mhz: 200", "mhz: 0", "toy.yaml:3: clock_mhz: wants a number of MHz above 0, got 0"),
-    ("mhz: 200", "mhz: .nan", "toy.yaml:3: clock_mhz: wants a number of MHz above 0, got nan"),
-    ("mhz: 200", "mhz:", "toy.yaml:3: clock_mhz: wants a number of MHz above 0, got nothing"),
-    ("mhz: 60", "mhz: -60", "toy.yaml:11: components.dram.clock_mhz: wants a number of MHz above 0, got -60"),
+    ("mhz: 200", "mhz: 200 MHz", f"toy.yaml:3: clock_mhz: wants {MHZ}, got '200 MHz'"),
+    ("mhz: 200", "mhz: 0", f"toy.yaml:3: clock_mhz: wants {MHZ}, got 0"),
+    ("mhz: 200", "mhz: .nan", f"toy.yaml:3: clock_mhz: wants {MHZ}, got nan"),
+    ("mhz: 200", "mhz:", f"toy.yaml:3: clock_mhz: wants {MHZ}, got nothing"),
+    ("mhz: 60", "mhz: -60", f"toy.yaml:11: components.dram.clock_mhz: wants {MHZ}, got -60"),
     ("lanes: 4", "lanes: 4k", "toy.yaml:8: components.pes.lanes: wants a whole number of at least 1, got "
      "'4k'"),
     ("lanes: 4", "lanes: 0", "toy.yaml:8: components.pes.lanes: wants a whole number of at least 1, got 0"),
@@ -262,6 +263,8 @@ ONE_FAULT = [
     ("lanes: 4", "lanes: 4, io_buffer_kib: '20'", "toy.yaml:8: components.pes.io_buffer_kib: wants a number "
      "above 0, got '20'"),
     ("rows: 2", "rows: -2", "toy.yaml:8: components.pes.rows: wants a whole number of at least 1, got -2"),
+    ("rows: 2", "rows: 1000000", "toy.yaml:8: components.pes: is 1,000,000 x 3; wants at most 1,048,576 "
+     "parts in a grid"),
     ("order: rows", "order: row", "toy.yaml:5: options.order: wants one of rows, columns, got 'row'"),
     ("{order: rows}", "{order: rows, overlapped: yes}", "toy.yaml:5: options.overlapped: wants true or "
      "false, got 'yes'"),
@@ -296,7 +299,7 @@ def test_all_faults_of_a_file_come_in_one_raise_in_the_order_of_its_lines(toy):
         ("    clock_mhz: 60", "    latency_cycles: -1\n  memo: {kind: toy_lane}"),
     )
     assert faults(file) == [
-        "toy.yaml:3: clock_mhz: wants a number of MHz above 0, got 'fast'",
+        f"toy.yaml:3: clock_mhz: wants {MHZ}, got 'fast'",
         "toy.yaml:5: options.order: wants one of rows, columns, got 3",
         "toy.yaml:6: technology: unknown technology table 'toy_45n'; did you mean 'toy_45nm'? known: "
         "tetris_45nm, toy_45nm, toy_65nm",
@@ -304,7 +307,7 @@ def test_all_faults_of_a_file_come_in_one_raise_in_the_order_of_its_lines(toy):
         "toy.yaml:8: components.pes: unknown field 'lanse'; did you mean 'lanes'? known: columns, "
         "io_buffer_kib, lanes, rows, share_kib",
         "toy.yaml:8: components.pes.lanes: is missing; wants a whole number of at least 1",
-        "toy.yaml:9: components.dram.clock_mhz: is missing; wants a number of MHz above 0",
+        f"toy.yaml:9: components.dram.clock_mhz: is missing; wants {MHZ}",
         "toy.yaml:11: components.dram.latency_cycles: wants a whole number of cycles, at least 0, got -1",
         "toy.yaml:12: components: unknown role 'memo'; known: dram, pes",
     ]
@@ -415,11 +418,10 @@ def test_an_override_can_mend_a_file(toy):
         ("components.pes.rows=", "components.pes.rows: wants a whole number of at least 1, got nothing"),
         ("components.dram.kind=toy_lnk", "components.dram: unknown kind 'toy_lnk'; did you mean 'toy_link'? "
          "known: toy_lane, toy_link, toy_pe"),
-        ("clock_mhz=200 MHz", "clock_mhz: wants a number of MHz above 0, got '200 MHz'"),
+        ("clock_mhz=200 MHz", f"clock_mhz: wants {MHZ}, got '200 MHz'"),
         ("clock_mhz.fast=1", "clock_mhz is 200 and has no fields to set"),
         ("components.pes.share_kib=30", "components.pes.share_kib: wants at most io_buffer_kib, 20, got 30"),
-        ("components.dram={kind: toy_link}", "components.dram.clock_mhz: is missing; wants a number of MHz "
-         "above 0"),
+        ("components.dram={kind: toy_link}", f"components.dram.clock_mhz: is missing; wants {MHZ}"),
         ("clock_mhz", "wants PATH=VALUE, such as components.pes.rows=8"),
         ("=3", "'' is no path; wants names with points, such as clock_mhz"),
         ("components..rows=3", "'components..rows' is no path; wants names with points, such as clock_mhz"),
@@ -437,7 +439,7 @@ def test_faults_of_the_file_come_before_those_of_overrides(toy):
         "toy.yaml:8: components.pes.lanes: wants a whole number of at least 1, got 0",
         "--set what: wants PATH=VALUE, such as components.pes.rows=8",
         "--set name=5: name: wants a name, got 5",
-        "--set clock_mhz=no: clock_mhz: wants a number of MHz above 0, got 'no'",
+        f"--set clock_mhz=no: clock_mhz: wants {MHZ}, got 'no'",
     ]
 
 
@@ -448,6 +450,14 @@ def test_a_file_named_in_an_override_is_seen_from_the_current_directory(toy, tmp
         "--set technology=./mine.yaml: technology: no such file: mine.yaml; wants the name or the path of a "
         "technology table"
     ]
+
+
+def test_a_file_may_be_named_by_a_path_object(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = Path(technology.__file__).with_name("eyeriss_65nm.yaml")
+    Path("mine.yaml").write_bytes(own.read_bytes())
+    for path in (own, Path("mine.yaml")):
+        assert Path(load_accelerator(toy(), {"technology": path}).technology) == path
 
 
 # what ships

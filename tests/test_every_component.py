@@ -37,7 +37,7 @@ GOOD = {  # values to try for a field, by the words of its annotation
     "a whole number": WHOLE,
     "a number above 0": NUMBER,
     "a number": NUMBER,
-    "a number of MHz above 0": [100.0, 400.0],
+    "a number of MHz above 0, at most 100,000": [100.0, 400.0],
     "true or false": [True, False],
     "text": ["word"],
 }
@@ -45,7 +45,7 @@ BAD = {
     "a whole number of at least 1": [0, -1, 1.5, "4", "4k", True, None, [4]],
     "a whole number of cycles, at least 0": [-1, 0.5, "3", False, None],
     "a number above 0": [0, -0.5, "108", "108KB", True, None, float("nan")],
-    "a number of MHz above 0": [0, -60, "200 MHz", True, None, float("inf")],
+    "a number of MHz above 0, at most 100,000": [0, -60, "200 MHz", True, None, float("inf")],
     "true or false": [0, 1, "yes", None],
 }
 

@@ -23,7 +23,9 @@ Count = Annotated[int, Field(strict=True, ge=1), Wants("a whole number of at lea
 Cycles = Annotated[int, Field(strict=True, ge=0), Wants("a whole number of cycles, at least 0")]
 Size = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), Wants("a number above 0")]
 Megahertz = Annotated[
-    float, Field(strict=True, gt=0, le=100_000, allow_inf_nan=False), Wants("a number of MHz above 0")
+    float,
+    Field(strict=True, gt=0, le=100_000, allow_inf_nan=False),
+    Wants("a number of MHz above 0, at most 100,000"),
 ]
 Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
 
@@ -32,6 +34,9 @@ def Choice(*words: str) -> Any:  # noqa: N802 - reads as a type where it is used
     """An annotation for one of a few words: `order: Choice("rows", "columns")`."""
     return Annotated[Literal[words], Wants(f"one of {', '.join(words)}")]
 
+
+# numbers beyond these belong to no machine, and would exhaust memory or whole numbers somewhere later
+SMALLEST, LARGEST = 1e-6, 1 << 40
 
 # plain types are taken as strictly as the annotations above: "4" is no whole number
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -108,6 +113,9 @@ def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) 
             wrong = True
         if wrong:
             faults.append((name, f"wants {words}, got {_shown(value)}"))
+        elif isinstance(value, int | float) and value and not SMALLEST <= abs(value) <= LARGEST:
+            limits = f"from {SMALLEST:g} to {LARGEST:,}"
+            faults.append((name, f"wants {words}, in the range {limits}, got {_shown(value)}"))
     if whole:
         faults += [
             (name, f"is missing; wants {words}")

@@ -25,6 +25,7 @@ from simhw.yamlfile import Document, Place, show
 FIELDS = (
     "name", "cites", "clock_mhz", "dataflow", "options", "transforms", "technology", "mapping", "components",
 )  # fmt: skip
+LARGEST_GRID = 1 << 20  # far above any chip, and what every count by array place takes in memory
 ROLES = "a mapping of parts by role (dram: {kind: …})"
 
 
@@ -138,6 +139,8 @@ def _outside(
     given = document.value.get(field)
     if given is None:
         return None
+    if isinstance(given, Path):  # Python callers may say it so
+        given = f"./{given}" if given.parent == Path() else str(given)
     if not isinstance(given, str) or not given:
         document.fault((field,), f"wants the name or the path of a {what}, or null, got {show(given)}")
         return None
@@ -219,7 +222,9 @@ def _grid(
         return None
     if role is None and not size:
         return None
-    specs.check(document, place, GridSize, size)
+    if specs.check(document, place, GridSize, size) and size["rows"] * size["columns"] > LARGEST_GRID:
+        text = f"is {size['rows']:,} x {size['columns']:,}; wants at most {LARGEST_GRID:,} parts in a grid"
+        document.fault(place, text)
     return size
 
 

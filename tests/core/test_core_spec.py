@@ -26,7 +26,7 @@ WANTS = {
     "lanes": "a whole number of at least 1",
     "latency_cycles": "a whole number of cycles, at least 0",
     "size_kib": "a number above 0",
-    "clock_mhz": "a number of MHz above 0",
+    "clock_mhz": "a number of MHz above 0, at most 100,000",
     "gated": "true or false",
     "order": "one of rows, columns",
     "ways": "a whole number of at least 1, or null",
@@ -85,6 +85,24 @@ def test_a_long_value_is_cut_short_in_the_message():
         Everything(lanes="4" * 100_000)
     assert str(refused.value) == (
         "lanes: wants a whole number of at least 1, got '444444444444...4444444444444'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("lanes", 1 << 41, "2199023255552"),
+        ("lanes", 10**300, f"1{'0' * 17}...{'0' * 19}"),
+        ("size_kib", 1e300, "1e+300"),
+        ("size_kib", 1e-300, "1e-300"),
+        ("clock_mhz", 1e-7, "1e-07"),
+    ],
+)
+def test_numbers_of_no_machine_are_refused_before_they_exhaust_one(field, value, shown):
+    with pytest.raises(DescriptionError) as refused:
+        Everything(**({"lanes": 1} | {field: value}))
+    assert str(refused.value) == (
+        f"{field}: wants {WANTS[field]}, in the range from 1e-06 to 1,099,511,627,776, got {shown}"
     )
 
 
