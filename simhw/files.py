@@ -36,20 +36,29 @@ def replacing(path: str | Path, error: type[SimhwError] = SimhwError) -> Iterato
     """
     given = check_output(path, error)
     if given.exists() and not given.is_file():
-        yield given
+        with _said(path, error):
+            yield given
         return
     target = Path(os.path.realpath(given))
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
-    os.close(handle)
-    unfinished = Path(name)
+    with _said(path, error):
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+        os.close(handle)
+        unfinished = Path(name)
+        try:
+            yield unfinished
+            unfinished.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _said(path: str | Path, error: type[SimhwError]) -> Iterator[None]:
+    """Turn what the system refuses into a line for the user."""
     try:
-        yield unfinished
-        unfinished.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        os.replace(unfinished, target)
+        yield
     except OSError as fault:
         raise error(f"{path}: cannot be written: {fault.strerror or fault}") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def write_file(path: str | Path, content: str | bytes, error: type[SimhwError] = SimhwError) -> Path:

@@ -7,8 +7,10 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from handmade import layer, result, timeline
@@ -439,3 +441,21 @@ def test_a_verdict_follows_from_the_numbers(printed, simulated, rest, verdict):
 def test_calling_a_printed_value_inconsistent_wants_a_why():
     with pytest.raises(ValueError, match=r"^t: a printed value called inconsistent wants a why$"):
         item("t", 1, 2, "ms", inconsistent=True)
+
+
+# The contract on paper
+
+
+def documented(heading: str) -> list[str]:
+    page = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+
+
+def test_docs_describe_every_field_and_no_other():
+    data = json.loads(result().to_json())
+    assert sorted(documented("Result")) == sorted(data)
+    assert documented("Layer") == list(data["layers"][0])
+    assert documented("Totals") == list(data["totals"])
+    assert documented("Comparison") == list(compare([result()]).to_dict()["rows"][0])
+    assert documented("Item of a paper") == list(item("t", 1, 1, "ms").to_dict())

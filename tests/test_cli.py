@@ -1,0 +1,674 @@
+"""The command line: every command, every flag, every way to be wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from handmade import result
+from typer.testing import CliRunner
+
+import simhw
+from simhw import papers
+from simhw.cli import DEFAULT_TRACE, app
+from simhw.papers.items import item
+from simhw.result import Result
+
+WORKLOAD = """\
+name: tiny
+input: {channels: 1, height: 8, width: 8}
+data: {default: "synthetic:sparsity=0.3"}
+weights: {seed: 3}
+layers:
+  - {name: conv1, type: conv, out_channels: 4, kernel: 3, activation: relu}
+  - {name: flatten, type: flatten}
+  - {name: fc1, type: linear, out_features: 5}
+"""
+REMAKE = "make it again with 'simhw run ... -o FILE'"
+
+
+class Done:
+    """What a command left: its exit code and what it said."""
+
+    def __init__(self, ran) -> None:
+        self.code, self.out = ran.exit_code, ran.stdout
+        self.err = ran.stderr.splitlines()
+
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current directory, and no data but what ships."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIMHW_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def command(here):
+    def run(*words: object) -> Done:
+        ran = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        return Done(ran)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A trace of a convolution and a linear layer."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.yaml").write_text(WORKLOAD)
+    made = CliRunner().invoke(
+        app, ["trace", str(folder / "tiny.yaml"), "--images", "2", "-o", str(folder / "tiny.safetensors")]
+    )
+    assert made.exit_code == 0, made.output
+    return folder / "tiny.safetensors"
+
+
+# The frame
+
+
+def test_version(command):
+    assert command("--version").out == f"simhw {simhw.__version__}\n"
+
+
+def test_help_names_every_command(command):
+    done = command("--help")
+    assert done.code == 0
+    for name in ("list", "check", "trace", "map", "run", "compare", "plot", "report", "reproduce", "bench"):
+        assert f"\n  {name} " in done.out
+
+
+def test_help_starts_within_a_quarter_of_a_second_of_bare_python(here):
+    def cpu_seconds(*words: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    bare = min(cpu_seconds("-c", "pass") for _ in range(3))
+    assert min(cpu_seconds("-m", "simhw", "--help") for _ in range(3)) - bare < 0.25
+
+
+def test_importing_simhw_imports_nothing_heavy():
+    heavy = "{'numpy', 'numba', 'pydantic', 'matplotlib', 'simpy', 'typer'}"
+    seen = f"import sys, simhw; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_the_page_of_commands_is_what_the_commands_say():
+    path = Path(__file__).parent.parent / "docs" / "commands.py"
+    spec = importlib.util.spec_from_file_location("commands_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run: python docs/commands.py"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nope"], ["run"], ["run", "eyeriss", "x", "--nope"], ["trace", "x"]], ids=str
+)
+def test_a_wrong_command_line_is_wrong_input(command, words):
+    assert command(*words).code == 2
+
+
+def test_an_interrupted_command_says_so_and_leaves_130(command, monkeypatch):
+    def interrupt(*_args, **_rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simhw.accelerator.simulate", interrupt)
+    done = command("run", "eyeriss", "x")
+    assert (done.code, done.err) == (130, ["interrupted"])
+
+
+def test_ctrl_c_reaches_a_run(tiny, here):
+    script = "\n".join(
+        [
+            "import sys, time, simhw.accelerator, simhw.cli",
+            "def slow(*_, **__):",
+            "    print('on', flush=True)",
+            "    time.sleep(60)",
+            "simhw.accelerator.simulate = slow",
+            f"sys.argv = ['simhw', 'run', 'eyeriss', {str(tiny)!r}]",
+            "simhw.cli.main()",
+        ]
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline() == "on\n"
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=30) == 130
+        assert run.stderr.read() == "interrupted\n"
+
+
+def test_a_reader_that_has_left_is_no_fault_of_ours(tiny, here):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "simhw", "run", "eyeriss", str(tiny)]
+    ran = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
+def test_a_table_is_printed_even_where_its_rule_is_no_character(tiny, here):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-m", "simhw", "run", "eyeriss", str(tiny)]
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+    assert "???" in ran.stdout
+
+
+def test_our_own_bugs_keep_their_traceback(command, monkeypatch):
+    def bug(*_args, **_rest):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("simhw.accelerator.simulate", bug)
+    with pytest.raises(ZeroDivisionError):
+        command("run", "eyeriss", "x")
+
+
+def test_a_full_disk_is_said_in_a_line(command, tiny):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = command("run", "eyeriss", tiny, "--timeline", "/dev/full")
+    assert done.code == 2
+    assert done.err == ["/dev/full: cannot be written: No space left on device"]
+
+
+# list and check
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("accelerators", "eyeriss"), ("workloads", "alexnet"), ("traces", DEFAULT_TRACE),
+        ("components", "dram_link"), ("dataflows", "row_stationary"), ("technologies", "tetris_45nm"),
+    ],
+)  # fmt: skip
+def test_every_section_lists_what_ships(command, section, name):
+    assert name in [row["name"] for row in command("list", section, "--json").json()]
+    assert any(line.split()[0] == name for line in command("list", section).out.splitlines())
+    assert name in command("list").out
+
+
+def test_list_tells_multipliers_macs_and_roles(command):
+    rows = {row["name"]: row for row in command("list", "accelerators", "--json").json()}
+    assert (rows["eyeriss"]["multipliers"], rows["eyeriss_256"]["multipliers"]) == (12 * 14, 16 * 16)
+    [flow] = [x for x in command("list", "dataflows", "--json").json() if x["name"] == "row_stationary"]
+    assert flow["engines"] == "compiled, stepped"
+    assert "pes" in flow["roles"]
+
+
+def test_an_unknown_section_is_named_with_the_nearest(command):
+    done = command("list", "workload")
+    assert (done.code, done.err) == (
+        2,
+        [
+            "list: unknown section 'workload'; did you mean 'workloads'? known: accelerators, components, "
+            "dataflows, papers, technologies, traces, workloads"
+        ],
+    )
+
+
+def test_check_says_what_each_file_is(command, here, tiny):
+    result().to_json(here / "r.json")
+    (here / "m.yaml").write_text("name: mine\ncites: me\nlayers:\n  conv1: {p: 1}\n")
+    (here / "prices.yaml").write_text(
+        (Path(simhw.__file__).parent / "technology/tetris_45nm.yaml").read_text()
+    )
+    (here / "machine.yaml").write_text((simhw.shipped.folder("accelerators") / "eyeriss.yaml").read_text())
+    files = [here / "r.json", here / "m.yaml", here / "prices.yaml", here / "machine.yaml"]
+    done = command("check", *files, tiny, tiny.with_suffix(".yaml"))
+    assert (done.code, done.err) == (0, [])
+    assert [line.partition(": ")[2] for line in done.out.splitlines()] == [
+        "ok, result of toy on two-layers", "ok, mapping mine", "ok, technology tetris_45nm",
+        "ok, accelerator eyeriss", "ok, trace tiny", "ok, workload tiny",
+    ]  # fmt: skip
+
+
+def test_check_names_every_fault_of_every_file(command, here):
+    (here / "a.yaml").write_text("name: a\nclock_mhz: -1\ndataflow: row_stationry\ncomponents: {}\n")
+    (here / "empty.json").write_text("")
+    (here / "b.yaml").write_text("hello: there\n")
+    (here / "c.txt").write_text("")
+    done = command("check", "a.yaml", "empty.json", "b.yaml", "c.txt", "none.yaml", ".")
+    assert done.code == 2
+    assert "a.yaml:2: clock_mhz: wants a number of MHz above 0" in "\n".join(done.err)
+    assert "did you mean 'row_stationary'?" in "\n".join(done.err)
+    assert done.err[-5:] == [
+        f"empty.json: is empty; {REMAKE}",
+        "b.yaml: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
+        "a technology table 'entries'",
+        "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json",
+        "none.yaml: no such file",
+        ".: is a directory; wants a file",
+    ]
+
+
+def test_check_finds_a_flipped_bit_in_a_trace(command, here, tiny):
+    content = bytearray(tiny.read_bytes())
+    content[-1] ^= 1
+    (here / "flipped.safetensors").write_bytes(content)
+    done = command("check", "flipped.safetensors", "--json")
+    assert done.code == 2
+    [row] = done.json()
+    assert row["kind"] == "trace"
+    assert len(row["faults"]) == len(done.err) == 1
+
+
+# trace and map
+
+
+def test_trace_keeps_batch_format_and_seed(command, here):
+    (here / "w.yaml").write_text(WORKLOAD)
+    made = [
+        command("trace", "w.yaml", "-o", f"{n}.safetensors", "--json", *rest).json()
+        for n, rest in enumerate([
+            [], ["--images", 3], ["--format", "fixed8"], ["--seed", 9], ["--data", "synthetic:sparsity=0"],
+            ["--weights", "random", "--seed", 3],
+        ])
+    ]  # fmt: skip
+    first, images, format_, seed, data, drawn = made
+    assert [x["layer"] for x in first["layers"]] == ["conv1", "fc1"]
+    assert first["layers"][0]["macs"] == 6 * 6 * 4 * 9
+    assert images["layers"][0]["macs"] == 3 * first["layers"][0]["macs"]
+    assert format_["digests"]["weights"] != first["digests"]["weights"]
+    assert seed["digests"]["weights"] != first["digests"]["weights"]
+    assert data["digests"]["inputs"] != first["digests"]["inputs"]
+    assert drawn["digests"]["weights"] == first["digests"]["weights"]
+
+
+def test_trace_takes_the_images_asked_for(command, here):
+    taken = [
+        command("trace", "lenet_digits", "--images", 1, "-o", "t.safetensors", "--json", *rest).json()
+        for rest in ([], ["--first", 1], ["--split", "train"])
+    ]
+    assert len({x["digests"]["inputs"] for x in taken}) == 3
+
+
+def test_trace_refuses_an_output_it_cannot_write_before_it_works(command, here, monkeypatch):
+    monkeypatch.setattr("simhw.workload.export", lambda *_args, **_rest: pytest.fail("worked first"))
+    done = command("trace", "lenet_digits", "-o", "none/t.safetensors")
+    assert (done.code, done.err) == (2, ["none/t.safetensors: there is no folder 'none'; make it first"])
+
+
+def test_a_mapping_that_was_printed_can_be_fed_back(command, here, tiny):
+    done = command("map", "eyeriss", tiny, "-o", "m.yaml")
+    assert (here / "m.yaml").read_text() == done.out
+    free = command("run", "eyeriss", tiny, "--json").json()
+    bound = command("run", "eyeriss", tiny, "--mapping", "m.yaml", "--json").json()
+    assert bound["totals"]["cycles"] == free["totals"]["cycles"]
+    assert command("map", "eyeriss", tiny, "--json").json()["layers"].keys() == {"conv1", "fc1"}
+
+
+def test_map_takes_workloads_layers_batches_and_settings(command, tiny):
+    def layers(*rest):
+        return command("map", "eyeriss", tiny.with_suffix(".yaml"), "--json", *rest).json()["layers"]
+
+    assert layers("--layers", "conv1").keys() == {"conv1"}
+    assert layers("--images", 4) != layers()
+    assert layers("--set", "components.pes.columns=2") != layers()
+
+
+def test_map_names_a_layer_that_is_not_there(command, tiny):
+    done = command("map", "eyeriss", tiny, "--layers", "conv2")
+    assert (done.code, done.err) == (2, ["layers: no layer 'conv2'; did you mean 'conv1'? known: conv1, fc1"])
+
+
+# run
+
+
+def test_run_prints_a_row_per_layer_and_outputs_equal(command, tiny):
+    done = command("run", "eyeriss", tiny)
+    assert done.code == 0
+    rows = {
+        line.split()[0]: line.split()[-1]
+        for line in done.out.splitlines()
+        if line[:4] in ("conv", "fc1 ", "tota")
+    }
+    assert rows == {"conv1": "equal", "fc1": "equal", "total": "equal"}
+
+
+def test_run_json_is_the_result_it_writes(command, here, tiny):
+    done = command("run", "eyeriss", tiny, "--json", "-o", "r.json")
+    assert done.out == (here / "r.json").read_text()
+    assert done.err == ["wrote r.json"]
+    assert Result.from_json(here / "r.json").to_json() == done.out
+
+
+def test_run_writes_a_csv_where_the_name_says_so(command, here, tiny):
+    command("run", "eyeriss", tiny, "-o", "r.csv")
+    assert len((here / "r.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_both_engines_agree_and_the_result_says_which_ran(command, tiny):
+    compiled = command("run", "eyeriss", tiny, "--layers", "conv1", "--json").json()
+    stepped = command("run", "eyeriss", tiny, "--layers", "conv1", "--engine", "stepped", "--json").json()
+    assert (compiled["engine"], stepped["engine"]) == ("compiled", "stepped")
+    assert compiled["layers"][0]["actions"] == stepped["layers"][0]["actions"]
+    assert compiled["totals"] == stepped["totals"]
+
+
+def test_layers_are_chosen_by_name(command, tiny):
+    def names(*words):
+        return [x["name"] for x in command("run", "eyeriss", tiny, "--json", *words).json()["layers"]]
+
+    assert names("--layers", "fc1") == ["fc1"]
+    assert names("--layers", "conv1,fc1") == names("--layers", "conv1", "--layers", "fc1") == ["conv1", "fc1"]
+
+
+def test_without_values_only_the_time_is_found(command, tiny):
+    full = command("run", "eyeriss", tiny, "--json").json()
+    bare = command("run", "eyeriss", tiny, "--no-values", "--json").json()
+    assert {x["output_matches"] for x in full["layers"]} == {True}
+    assert {x["output_matches"] for x in bare["layers"]} == {None}
+    assert bare["totals"]["cycles"] == full["totals"]["cycles"]
+
+
+def test_a_closed_loop_has_an_accuracy(command):
+    open_ = command("run", "eyeriss", DEFAULT_TRACE, "--json").json()
+    closed = command("run", "eyeriss", DEFAULT_TRACE, "--closed-loop", "--json").json()
+    assert open_["accuracy"] is None
+    assert 0 <= closed["accuracy"] <= 1
+
+
+def test_a_timeline_is_written_for_perfetto_and_kept(command, here, tiny):
+    command("run", "eyeriss", tiny, "--timeline", "t.json", "-o", "r.json")
+    assert json.loads((here / "t.json").read_text())["traceEvents"]
+    made = Result.from_json(here / "r.json")
+    assert made.timeline
+    ends = {layer.name: layer.cycles for layer in made.layers}
+    assert all(0 <= start < end <= ends[name] for name, _, _, start, end in made.timeline)
+
+
+def test_settings_change_the_machine(command, tiny):
+    plain = command("run", "eyeriss", tiny, "--json").json()
+    slow = command(
+        "run", "eyeriss", tiny, "--set", "components.dram.clock_mhz=6", "--set", "clock_mhz=100", "--json"
+    ).json()
+    assert slow["clock_mhz"] == 100
+    assert slow["totals"]["cycles"] > plain["totals"]["cycles"]
+    assert slow["digests"]["description"] != plain["digests"]["description"]
+
+
+def test_another_technology_changes_the_energy_alone(command, tiny):
+    plain = command("run", "eyeriss", tiny, "--json").json()
+    other = command("run", "eyeriss", tiny, "--technology", "tetris_45nm", "--json").json()
+    assert other["technology"] == "tetris_45nm"
+    assert other["totals"]["total_energy_pj"] != plain["totals"]["total_energy_pj"]
+    assert other["layers"][0]["actions"] == plain["layers"][0]["actions"]
+
+
+def test_a_plugin_brings_components_of_its_own(command, here):
+    (here / "mine.py").write_text(
+        "from simhw import core\n\n\nclass Mine(core.Component, kind='cli_test_mine'):\n    '''Mine.'''\n"
+    )
+    assert "cli_test_mine" not in command("list", "components").out
+    assert "cli_test_mine" in command("list", "components", "--plugin", "mine.py").out
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (
+            ["eyerss"],
+            "eyerss: no such file, and no shipped accelerator has that name; did you mean 'eyeriss'?",
+        ),
+        (["eyeriss", "--layers", "fc2"], "has no layer 'fc2'; did you mean 'fc1'? known: conv1, fc1"),
+        (
+            ["eyeriss", "--engine", "step"],
+            "engine: unknown 'step'; did you mean 'stepped'? known: compiled, stepped",
+        ),
+        (["eyeriss", "--set", "components.pes.rows=0"], "components.pes.rows"),
+        (["eyeriss", "--mapping", "none.yaml"], "none.yaml: no such file"),
+        (
+            ["eyeriss", "--technology", "tetris"],
+            "tetris: no such file, and no shipped technology table has that name",
+        ),
+        (["eyeriss", "--plugin", "none.py"], "none.py: no such file; --plugin wants a Python file"),
+        (["eyeriss", "-o", "r.txt"], "r.txt: wants a name that ends in .json or .csv"),
+        (["eyeriss", "-o", "."], ".: is a directory; wants the name of a file to write"),
+        (["eyeriss", "--timeline", "no/t.json"], "no/t.json: there is no folder 'no'; make it first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_input_to_run_is_a_line_and_exit_code_2(command, tiny, words, fault):
+    accelerator, *rest = words
+    done = command("run", accelerator, tiny, *rest)
+    assert done.code == 2
+    assert done.out == ""
+    assert any(fault in line for line in done.err), done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("missing", None), ("empty", b""), ("noise", b"\x00" * 64), ("text", b"hello there, this is no trace")],
+)
+def test_a_bad_trace_is_a_line_and_exit_code_2(command, here, name, content):
+    path = here / f"{name}.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    done = command("run", "eyeriss", path)
+    assert (done.code, len(done.err)) == (2, 1)
+    assert done.err[0].startswith(str(path))
+
+
+def test_an_exact_machine_whose_output_differs_is_exit_code_1(command, tiny, monkeypatch):
+    wrong = result()
+    first = replace(wrong.layers[0], output_matches=False, output_error={"max": 0.5, "mean": 0.1})
+    wrong = replace(wrong, layers=(first, wrong.layers[1]))
+    monkeypatch.setattr("simhw.accelerator.simulate", lambda *_args, **_rest: wrong)
+    done = command("run", "eyeriss", tiny)
+    assert done.code == 1
+    assert done.err == ["toy: conv1: its output differs from the reference by up to 0.5"]
+    approximate = replace(wrong, exact=False)
+    monkeypatch.setattr("simhw.accelerator.simulate", lambda *_args, **_rest: approximate)
+    assert command("run", "eyeriss", tiny).code == 0
+
+
+# compare
+
+
+def test_compare_simulates_accelerators_and_reads_results(command, here, tiny):
+    command("run", "eyeriss", tiny, "-o", "r.json")
+    rows = command("compare", "r.json", "eyeriss_256", "--trace", tiny, "--json").json()["rows"]
+    assert [row["label"] for row in rows] == ["eyeriss", "eyeriss_256"]
+    assert rows[0]["cycles"] == Result.from_json(here / "r.json").cycles
+    assert rows[1]["speedup"] == pytest.approx(rows[0]["seconds"] / rows[1]["seconds"])
+
+
+def test_compare_runs_the_shipped_trace_if_none_is_named(command):
+    rows = command("compare", "eyeriss", "--json").json()["rows"]
+    assert rows[0]["trace"] == DEFAULT_TRACE
+
+
+def test_compare_tells_results_of_one_machine_apart_by_their_files(command, here):
+    for name in ("before", "after"):
+        result().to_json(here / f"{name}.json")
+    done = command("compare", "before.json", "after.json")
+    assert done.out.splitlines()[0].split() == ["before", "after"]
+
+
+def test_compare_writes_json_and_csv(command, here):
+    result().to_json(here / "r.json")
+    command("compare", "r.json", "-o", "c.json")
+    command("compare", "r.json", "-o", "c.csv")
+    assert json.loads((here / "c.json").read_text())["rows"][0]["cycles"] == 200
+    assert "bytes.dram" in (here / "c.csv").read_text().splitlines()[0]
+
+
+def test_compare_prices_results_anew(command, here, tiny):
+    command("run", "eyeriss", tiny, "-o", "r.json")
+    [row] = command("compare", "r.json", "--technology", "tetris_45nm", "--json").json()["rows"]
+    again = command("run", "eyeriss", tiny, "--technology", "tetris_45nm", "--json").json()
+    assert row["energy_unit"] == "pJ"
+    assert row["total_energy_pj"] == again["totals"]["total_energy_pj"]
+
+
+def test_compare_sets_fields_of_the_machines_it_simulates(command, tiny):
+    [row] = command("compare", "eyeriss", "--trace", tiny, "--set", "clock_mhz=100", "--json").json()["rows"]
+    assert row["clock_mhz"] == 100
+
+
+def test_a_result_of_other_inputs_is_refused(command, here):
+    result().to_json(here / "a.json")
+    other = replace(result(accelerator="odd"), digests=result().digests | {"inputs": "f" * 64})
+    other.to_json(here / "b.json")
+    done = command("compare", "a.json", "b.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == [
+        "odd: cannot be compared with toy: it ran other inputs "
+        "(two-layers, digest ffffffff, against two-layers, cccccccc); run both on one trace"
+    ]
+
+
+def test_every_wrong_name_is_told_before_anything_runs(command, monkeypatch, tiny):
+    monkeypatch.setattr("simhw.accelerator.simulate", lambda *_args, **_rest: pytest.fail("ran first"))
+    done = command("compare", "eyeriss", "eyerss", "none.json", "--trace", tiny)
+    assert done.code == 2
+    assert [line.split(":")[0] for line in done.err] == ["eyerss", "none.json"]
+
+
+def test_strict_wants_the_same_weights_and_equal_outputs(command, here):
+    result().to_json(here / "a.json")
+    replace(result(accelerator="fitted"), digests=result().digests | {"weights": "f" * 64}).to_json(
+        here / "b.json"
+    )
+    assert command("compare", "a.json", "b.json").code == 0
+    strict = command("compare", "a.json", "b.json", "--strict")
+    assert (strict.code, strict.err) == (1, ["fitted: ran other weights than toy"])
+    assert command("compare", "a.json", "--strict").code == 0
+
+
+# plot and report
+
+
+def test_plot_draws_what_it_is_asked(command, here):
+    result().to_json(here / "r.json")
+    assert command("plot", "r.json").err == ["wrote cycles.png"]
+    assert command("plot", "r.json", "--kind", "energy", "-o", "e.svg").code == 0
+    assert (here / "cycles.png").read_bytes()[:4] == b"\x89PNG"
+    assert (here / "e.svg").read_text().startswith("<?xml")
+
+
+def test_plot_refuses_what_it_cannot_draw(command, here):
+    result().to_json(here / "r.json")
+    assert command("plot", "r.json", "--kind", "pie").err == [
+        "plot: unknown kind 'pie'; known: cycles, energy, operations, roofline, timeline, utilization"
+    ]
+    assert command("plot", "r.json", "-o", "e.gif").err == [
+        "e.gif: wants a name that ends in .png, .svg or .pdf"
+    ]
+    assert command("plot", "none.json").err == [f"none.json: no such file; {REMAKE}"]
+    assert not list(here.glob("*.png"))
+
+
+def test_report_is_a_page(command, here):
+    result().to_json(here / "a.json")
+    result(accelerator="fast", clock_mhz=500).to_json(here / "b.json")
+    assert command("report", "a.json", "b.json", "-o", "p.html").err == ["wrote p.html"]
+    assert "toy, fast on two-layers" in (here / "p.html").read_text()
+
+
+# reproduce and bench
+
+
+@pytest.fixture
+def paper(monkeypatch):
+    """A paper of three numbers, in place of those there are."""
+
+    class Made:
+        @staticmethod
+        def items(data, progress):
+            return [
+                item("t5.conv1.pes", 154, 154, "PEs"),
+                item("t5.conv1.ms", 16.5, 18.0, "ms", tolerance=0.06),
+                item("fig2", None if data is None else 3.0, 3.0, "mW"),
+            ]
+
+    monkeypatch.setattr(papers, "names", lambda: ["made"])
+    monkeypatch.setattr(papers.importlib, "import_module", lambda _name: Made)
+
+
+def test_reproduce_prints_both_values_and_a_verdict(command, paper):
+    made = command("reproduce", "made", "--json").json()
+    assert made["paper"] == "made"
+    assert made["items"][0] == {
+        "id": "t5.conv1.pes", "printed": 154, "simulated": 154, "unit": "PEs", "tolerance": 0.0,
+        "verdict": "exact", "why": None,
+    }  # fmt: skip
+    assert [x["verdict"] for x in made["items"]] == ["exact", "differs", "not readable in the copy"]
+    assert "t5.conv1.ms" in command("reproduce").out
+    assert [x["paper"] for x in command("reproduce", "--json").json()] == ["made"]
+
+
+def test_reproduce_takes_an_item_or_a_group_of_them(command, paper):
+    def ids(what):
+        return [x["id"] for x in command("reproduce", what, "--json").json()["items"]]
+
+    assert ids("made.fig2") == ["fig2"]
+    assert ids("made.t5.conv1") == ids("made.t5") == ["t5.conv1.pes", "t5.conv1.ms"]
+    done = command("reproduce", "made.fig3")
+    assert (done.code, done.err[0].partition(";")[0]) == (2, "reproduce: made has no item 'fig3'")
+
+
+def test_reproduce_looks_for_data_where_it_is_told(command, paper, here, monkeypatch):
+    def printed(*words):
+        return command("reproduce", "made.fig2", "--json", *words).json()["items"][0]["printed"]
+
+    assert printed() is None
+    assert printed("--data", here) == 3.0
+    monkeypatch.setenv("SIMHW_DATA", str(here))
+    assert printed() == 3.0
+    done = command("reproduce", "made", "--data", "none")
+    assert done.err == ["none: no such folder; --data wants the folder where data and weights lie"]
+
+
+def test_reproduce_is_strict_if_asked(command, paper):
+    assert command("reproduce", "made").code == 0
+    done = command("reproduce", "made", "--strict")
+    assert (done.code, done.err) == (1, ["further off than accepted: t5.conv1.ms"])
+
+
+def test_reproduce_names_the_papers_there_are(command, paper):
+    assert command("reproduce", "mad").err == [
+        "reproduce: unknown paper 'mad'; did you mean 'made'? known: made"
+    ]
+
+
+@pytest.mark.long
+def test_bench_measures_both_engines_against_dense_blas(command):
+    rows = command("bench", "--json").json()
+    what = [row["what"] for row in rows]
+    assert sum("compiled" in x for x in what) == 4
+    assert sum("stepped" in x for x in what) == 1
+    assert all(row["macs_per_second"] > 0 for row in rows if "macs" in row)
+    assert rows[-1]["events_per_second"] > 1e5
+    assert "times dense" in command("bench").out
+
+
+# The public API
+
+
+def test_the_public_api_is_what_it_says(tiny):
+    assert set(simhw.__all__) <= set(dir(simhw))
+    trace = simhw.load_trace(tiny)
+    machine = simhw.load_accelerator("eyeriss")
+    made = simhw.simulate(machine, trace)
+    assert simhw.compare([made]).rows()[0]["cycles"] == made.cycles
+    assert simhw.plot(made, kind="cycles").axes
+    with pytest.raises(AttributeError, match=r"^module 'simhw' has no attribute 'nope'$"):
+        _ = simhw.nope
