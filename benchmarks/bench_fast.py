@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 
-# Idle threads of OpenBLAS keep a core busy, in everyone's way, for 2**this cycles; by default a tenth of a second.
+# Idle threads of OpenBLAS keep a core busy, in everyone's way, for 2**this cycles; else a tenth of a second.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from simhw.fast import conv_accumulate, nonzero_taps, requantize, rlc_encode, rlc_row_words  # noqa: E402
+from simhw.fast import conv_accumulate, nonzero_taps, requantize, rlc_encode, rlc_row_words
 
 PAUSE_S = 0.005  # until those threads rest
 
@@ -70,7 +70,8 @@ def medians(variants, rounds):
 
 
 def convolutions(threads, rounds):
-    print(f"AlexNet, one image, {threads or 'all'} thread(s), ms      exact   sgemm   dgemm | exact/sgemm  exact/dgemm")
+    heading = f"AlexNet, one image, {threads or 'all'} thread(s), ms"
+    print(f"{heading:38}   exact   sgemm   dgemm | exact/sgemm  exact/dgemm")
     total = dict.fromkeys(("exact", "sgemm", "dgemm"), 0.0)
     for name, layer in ALEXNET.items():
         *_, stride, pad, groups = layer
@@ -80,7 +81,9 @@ def convolutions(threads, rounds):
         geometry = (stride, stride), (pad,) * 4, (1, 1), groups
         spent = medians(
             {
-                "exact": lambda x=(inputs, weights, bias), g=geometry: conv_accumulate(*x, *g, threads=threads),
+                "exact": lambda x=(inputs, weights, bias), g=geometry: conv_accumulate(
+                    *x, *g, threads=threads
+                ),
                 "sgemm": lambda x=single, g=(stride, pad, groups): blas(*x, *g),
                 "dgemm": lambda x=double, g=(stride, pad, groups): blas(*x, *g),
             },

@@ -45,10 +45,10 @@ def conv_accumulate(inputs, weights, bias, stride, pad, dilation, groups, thread
     it: by default as many as NUMBA_NUM_THREADS says, which is one for each core. Any number of callers
     may be inside at once, on threads or processes. Working memory is bounded, whatever the batch.
     """
-    threads = threads or config.NUMBA_NUM_THREADS
+    threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     stride, pad, dilation = tuple(stride), tuple(pad), tuple(dilation)
     inputs, weights, bias = _frozen(inputs, np.int16), _frozen(weights, np.int16), _frozen(bias, np.int64)
-    if config.DISABLE_JIT or _pairs_may_overflow(inputs, weights):
+    if pairs.INTERPRETED or _pairs_may_overflow(inputs, weights):
         return _by_float64(inputs, weights, bias, stride, pad, dilation, groups)
     if groups == 1 and inputs.shape[1:] == weights.shape[1:] and not any(pad):
         return _as_matrices(inputs, weights, bias, threads)
@@ -85,7 +85,7 @@ def _as_matrices(inputs, weights, bias, threads):
         )
         return np.ascontiguousarray(acc[0, :, 0].T)[:, :, None, None]
     acc = np.empty((images, filters), dtype=np.int64)
-    _spread(
+    _share_out(
         lambda first, end: direct.dot_rows(rows, columns, bias, first, end, acc),
         _cut(0, filters, 1, 8 * threads),
         threads,
@@ -104,7 +104,7 @@ def _by_planes(inputs, weights, bias, stride, pad, dilation, groups, threads):
     phases = _frozen(dealt.reshape(images, channels, stride[0] * stride[1], rows * pitch), np.int16)
     out_size = _output_size(inputs.shape, weights.shape, stride, pad, dilation)
     acc = np.empty((images, filters, *out_size), dtype=np.int64)
-    _spread(
+    _share_out(
         lambda first, end: direct.convolve_planes(
             phases, pitch, weights, bias, stride, dilation, filters // groups, first, end, acc
         ),
@@ -125,7 +125,7 @@ def _by_pairs(inputs, weights, bias, stride, pad, dilation, groups, threads):
     acc = np.empty((images, filters, *out_size), dtype=np.int64)
     plane_size = layout.rows * layout.pitch
     planes_per_group = -(-depth // (1 if layout.row_pairs else 2)) * len(layout.phases)
-    some_images = max(1, _PLANE_BYTES // (4 * planes_per_group * plane_size))
+    some_images = max(1, _PLANE_BYTES // (4 * groups * planes_per_group * plane_size))
     per_group = filters // groups
     for n in range(0, images, some_images):
         batch, target = inputs[n : n + some_images], acc[n : n + some_images]
@@ -142,7 +142,7 @@ def _by_pairs(inputs, weights, bias, stride, pad, dilation, groups, threads):
             for g in range(groups)
             for first, end in _cut(g * per_group, (g + 1) * per_group, pairs.FILTERS, 4 * threads)
         ]
-        _spread(
+        _share_out(
             lambda some_planes, first, end, offsets=offsets, target=target: pairs.convolve_panels(
                 some_planes, offsets, flat, layout.lows, layout.highs, bias, below, above,
                 layout.rows, layout.pitch, first, end, target,
@@ -159,11 +159,12 @@ def _cut(first, end, step, parts):
     return [(start, min(start + length, end)) for start in range(first, end, length)]
 
 
-def _spread(work, jobs, threads):
+def _share_out(work, jobs, threads):
     """Call `work` with each of the jobs, on this thread and on up to threads - 1 more.
 
-    Threads of our own and not numba's: these may be used by any number of callers at once, and cost no
-    compilation of parallel loops. The work itself holds no interpreter lock.
+    Threads of our own and not numba's: any number of callers may use these at once (numba's `workqueue`
+    layer ends the process when two do), and no parallel loops need compiling. The work itself holds no
+    interpreter lock.
     """
     waiting = iter(jobs)  # a list's iterator may be shared by threads
     faults = []

@@ -14,6 +14,9 @@ found `(n * rows + y) * pitch + x` after the tap's own offset. Windows that run 
 computed and dropped; rows share their padding, so these are few.
 """
 
+# numba's intrinsics and its config carry no types
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportAssignmentType=false
+
 from __future__ import annotations
 
 import itertools
@@ -27,6 +30,7 @@ from numba.extending import intrinsic
 _BAND = 240  # windows summed before they are put where they belong: a multiple of WIDEST, not of 512
 FILTERS = 8  # filters summed at once: as many vectors of sums stay in registers on every machine
 WIDEST = 16  # int32 in the longest vector; that many pairs may be read, and ignored, behind the last window
+INTERPRETED = bool(config.DISABLE_JIT)
 
 
 class Layout(NamedTuple):
@@ -389,5 +393,5 @@ def _vector(context):
     return 4, None
 
 
-if config.DISABLE_JIT:  # vector instructions cannot be interpreted
+if INTERPRETED:  # vector instructions cannot be
     prove_blocks, convolve_panels = prove_blocks_plain, convolve_panels_plain

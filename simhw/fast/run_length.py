@@ -17,7 +17,6 @@ from numba import njit
 
 PAIRS_PER_WORD, RUN_BITS, PAIR_BITS = 3, 5, 21
 LONGEST_RUN = (1 << RUN_BITS) - 1
-_CHUNK = 16  # at most half of 32, so that a chunk never completes two groups of 32 zeros
 
 
 def rlc_pairs_plain(values):
@@ -50,18 +49,20 @@ def rlc_encode_plain(values):
 @njit(cache=True, nogil=True)
 def rlc_encode(values):
     words = np.zeros((values.size + 2) // 3, dtype=np.uint64)
-    pairs, run = 0, 0
+    word, shift, run = 0, 0, 0
     for i in range(values.size):
-        if values[i] == 0 and run < 31 and i < values.size - 1:
+        if values[i] == 0 and run < LONGEST_RUN and i < values.size - 1:
             run += 1
-        else:
-            pair = np.uint64(run) | (np.uint64(values[i]) & np.uint64(0xFFFF)) << np.uint64(5)
-            words[pairs // 3] |= pair << np.uint64(21 * (pairs % 3))
-            pairs, run = pairs + 1, 0
-    used = (pairs + 2) // 3
-    if used:
-        words[used - 1] |= np.uint64(1) << np.uint64(63)
-    return words[:used].copy()
+            continue
+        if shift == PAIRS_PER_WORD * PAIR_BITS:
+            word, shift = word + 1, 0
+        pair = np.uint64(run) | (np.uint64(values[i]) & np.uint64(0xFFFF)) << np.uint64(RUN_BITS)
+        words[word] |= pair << np.uint64(shift)
+        shift += PAIR_BITS
+        run = 0
+    if shift:
+        words[word] |= np.uint64(1) << np.uint64(63)
+    return words[: word + (shift > 0)].copy()
 
 
 def rlc_decode_plain(words, count):
@@ -79,12 +80,12 @@ def rlc_decode(words, count):
     values = np.zeros(count, dtype=np.int16)
     at = 0
     for i in range(words.size):
-        for shift in range(0, 63, 21):
+        for shift in range(0, PAIRS_PER_WORD * PAIR_BITS, PAIR_BITS):
             pair = words[i] >> np.uint64(shift)
-            at += np.int64(pair & np.uint64(31))
+            at += np.int64(pair & np.uint64(LONGEST_RUN))
             if at >= count:
                 break
-            level = np.int64((pair >> np.uint64(5)) & np.uint64(0xFFFF))
+            level = np.int64((pair >> np.uint64(RUN_BITS)) & np.uint64(0xFFFF))
             values[at] = level - ((level & 0x8000) << 1)
             at += 1
     return values
@@ -115,28 +116,11 @@ def rlc_row_words(planes):
     for p in range(count):
         pairs, run = 0, 0  # pairs that have ended, zeros of the one that is open
         for y in range(height):
-            first[p, y] = pairs // 3
-            row = planes[p, y]
-            for start in range(0, width, _CHUNK):
-                end = min(start + _CHUNK, width)
-                levels = 0
-                for x in range(start, end):
-                    levels += row[x] != 0
-                if levels == 0:
-                    run += end - start
-                    pairs += run >> 5
-                    run &= 31
-                    continue
-                if run + _CHUNK > 32:
-                    x = start
-                    while row[x] == 0:
-                        x += 1
-                    pairs += (run + x - start) >> 5
-                pairs += levels
-                x = end - 1
-                while row[x] == 0:
-                    x -= 1
-                run = end - 1 - x
-            last[p, y] = (pairs - (run == 0)) // 3
-        words[p] = (pairs + (run > 0) + 2) // 3
+            first[p, y] = pairs // PAIRS_PER_WORD
+            for x in range(width):
+                is_zero = planes[p, y, x] == 0
+                pairs += (not is_zero) | (run == LONGEST_RUN)
+                run = (run + 1) & LONGEST_RUN if is_zero else 0
+            last[p, y] = (pairs - (run == 0)) // PAIRS_PER_WORD
+        words[p] = (pairs + (run > 0) + 2) // PAIRS_PER_WORD
     return first, last, words

@@ -28,6 +28,7 @@ def nonzero_taps(inputs, pad, kernel_width, stride_x, dilation_x, out_width):
     columns = np.add.outer(np.arange(out_width) * stride_x, np.arange(kernel_width) * dilation_x)
     uses = np.bincount(columns.ravel(), minlength=left + width + right)[left : left + width]
     rows = np.ascontiguousarray(inputs).reshape(-1, width)
+    rows.flags.writeable = False  # one type to numba, whoever owns the inputs
     taps = np.zeros((images, channels, top + height + bottom), dtype=np.int64)
     taps[:, :, top : top + height] = weighted_nonzeros(rows, uses.astype(np.int32)).reshape(
         images, channels, height

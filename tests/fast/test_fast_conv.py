@@ -151,7 +151,7 @@ def test_a_fault_on_a_thread_is_not_lost():
         raise ZeroDivisionError(job)
 
     with pytest.raises(ZeroDivisionError):
-        conv._spread(work, [(1,), (2,)], 2)
+        conv._share_out(work, [(1,), (2,)], 2)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
