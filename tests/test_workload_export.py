@@ -149,6 +149,14 @@ def test_the_same_request_gives_the_same_trace(network):
     assert export(network, images=2).digests == export(network, images=2).digests
 
 
+def test_outputs_beyond_memory_lie_in_a_file_and_are_the_same(network, monkeypatch, tmp_path):
+    usual = export(network, images=40)
+    monkeypatch.setattr("simhw.workload.export._LARGEST_IN_MEMORY", 0)
+    spilled = export(network, images=40)
+    assert spilled.digests == usual.digests
+    assert spilled.save(tmp_path / "a").read_bytes() == usual.save(tmp_path / "b").read_bytes()
+
+
 def test_provenance_says_what_was_taken(network, tmp_path):
     assert export(network, images=2, first=1).provenance == {
         "workload": "branches",

@@ -44,8 +44,12 @@ class Held:
         if self.dtype not in CODES:
             raise ValueError(f"{where}: a trace does not hold {array.dtype}")
 
-    @cached_property
+    @property
     def checksum(self) -> str:
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
         return sha256_of(self._array)
 
     @cached_property
@@ -94,8 +98,12 @@ class Cut:
         self._whole, self._rows = whole, rows
         self.shape, self.dtype = (rows, *whole.shape[1:]), whole.dtype
 
-    @cached_property
+    @property
     def checksum(self) -> str:
+        return self._checksum
+
+    @cached_property
+    def _checksum(self) -> str:
         return sha256_of(self.read())
 
     def read(self) -> np.ndarray:

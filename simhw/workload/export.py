@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +22,9 @@ from simhw.shapes import FLOAT32, NumberFormat
 from simhw.trace import Trace, image_digests_of
 from simhw.workload.network import DataSource, Workload
 from simhw.workload.weights import draw_weights, load_weights
+
+_IMAGES_AT_ONCE = 16
+_LARGEST_IN_MEMORY = 1 << 28  # bytes of outputs
 
 FORMATS = {"fixed16": 16, "fixed8": 8, "float32": 0}  # bits of a stored value
 
@@ -43,7 +50,7 @@ def export(
     SIMHW_DATA, and failing that the workload's default is taken. `weights` is a file, or "random"; where it
     is not given, the workload's file if it is found, else its seed. `seed` replaces the workload's, for
     drawn weights and synthetic inputs. What was taken is in the trace's provenance. `progress` is told
-    (nodes done, nodes in all, name).
+    (nodes done, nodes in all, name). Outputs beyond 256 MiB lie in an unnamed temporary file, not in memory.
     """
     if format not in FORMATS:
         raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
@@ -58,13 +65,8 @@ def export(
         formats = calibrate(graph, params, inputs, bits)
         params = quantize_params(graph, params, formats)
         inputs = quantize(batch.pixels, formats[graph.input])
-    kept = _kept(graph)
-    tensors: dict[str, np.ndarray] = {graph.input: inputs, **_parameters(graph, params, bits)}
-    for done, (node, output) in enumerate(graph.run(inputs, params, formats), start=1):
-        if node.name in kept:
-            tensors[f"{node.name}.expected"] = output
-        if progress:
-            progress(done, len(graph.nodes), node.name)
+    tensors = {graph.input: inputs, **_parameters(graph, params, bits)}
+    tensors |= _outputs(graph, inputs, params, formats, progress)
     if batch.labels is not None:
         tensors["labels"] = batch.labels
     return Trace(
@@ -143,11 +145,58 @@ def _folder(data: str | Path | None) -> Path | None:
     return Path(data) if data is not None and Path(data).is_dir() else None
 
 
+def _outputs(
+    graph: Graph,
+    inputs: np.ndarray,
+    params: Mapping[str, np.ndarray],
+    formats: Mapping[str, NumberFormat] | None,
+    progress: Progress | None,
+) -> dict[str, np.ndarray]:
+    """Run the network a few images at a time, and return the outputs that a trace keeps."""
+    kept = _kept(graph)
+    shapes = graph.shapes(inputs.shape[1:], len(inputs))
+    outputs = _room({name: shapes[name] for name in kept}, inputs.dtype)
+    starts = range(0, len(inputs), _IMAGES_AT_ONCE)
+    done = 0
+    for start in starts:
+        part = slice(start, start + _IMAGES_AT_ONCE)
+        for node, output in graph.run(inputs[part], params, formats):
+            if node.name in kept:
+                outputs[node.name][part] = output
+            done += 1
+            if progress:
+                progress(done, len(starts) * len(graph.nodes), node.name)
+    return {f"{name}.expected": array for name, array in outputs.items()}
+
+
+def _room(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> dict[str, np.ndarray]:
+    """Return uninitialized arrays, in memory or, where they are large, in a temporary file."""
+    sizes = {name: math.prod(shape) * dtype.itemsize for name, shape in shapes.items()}
+    places: dict[str, int] = {}
+    whole = 0
+    for name, size in sizes.items():
+        places[name] = whole
+        whole += -(-size // 64) * 64  # each array begins on a cache line
+    if whole > _LARGEST_IN_MEMORY:
+        try:
+            with tempfile.TemporaryFile() as file:
+                os.posix_fallocate(file.fileno(), 0, whole)  # a full disk shows now, not in the middle
+                mapped = mmap.mmap(file.fileno(), whole)
+        except (OSError, AttributeError):  # no room there, or no way to reserve it: memory, then
+            mapped = None
+        if mapped is not None:
+            return {
+                name: np.frombuffer(mapped, dtype, math.prod(shape), places[name]).reshape(shape)
+                for name, shape in shapes.items()
+            }
+    return {name: np.empty(shape, dtype) for name, shape in shapes.items()}
+
+
 def _kept(graph: Graph) -> set[str]:
     """Return the nodes whose outputs a trace keeps: layers, what layers read, what the network puts out."""
     layers = [node for node in graph.nodes if node.op in LAYERS]
     read = {_source(graph, node.inputs[0]).removesuffix(".expected") for node in layers}
-    return {node.name for node in layers} | read | {graph.output}
+    return ({node.name for node in layers} | read | {graph.output}) - {graph.input}
 
 
 def _source(graph: Graph, name: str) -> str:
