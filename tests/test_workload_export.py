@@ -151,7 +151,7 @@ def test_the_same_request_gives_the_same_trace(network):
 
 def test_outputs_beyond_memory_lie_in_a_file_and_are_the_same(network, monkeypatch, tmp_path):
     usual = export(network, images=40)
-    monkeypatch.setattr("simhw.workload.export._LARGEST_IN_MEMORY", 0)
+    monkeypatch.setattr("simhw.workload.exporter._LARGEST_IN_MEMORY", 0)
     spilled = export(network, images=40)
     assert spilled.digests == usual.digests
     assert spilled.save(tmp_path / "a").read_bytes() == usual.save(tmp_path / "b").read_bytes()

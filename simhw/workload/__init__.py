@@ -7,7 +7,7 @@ from pathlib import Path
 from simhw import shipped
 from simhw.errors import WorkloadError
 from simhw.workload.description import parse
-from simhw.workload.export import FORMATS, export, load_inputs, load_params
+from simhw.workload.exporter import FORMATS, export, load_inputs, load_params
 from simhw.workload.network import DataSource, WeightsSource, Workload
 
 __all__ = [
