@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.simhw-installed
 INSTALLED_DEV := $(VENV)/.simhw-installed-dev
 
@@ -47,8 +47,8 @@ demo: $(INSTALLED)
 			--timeline $(DEMO)/$$machine.timeline.json -o $(DEMO)/$$machine.json || exit; \
 	done
 	@echo
-	@$(BIN)/simhw compare $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/comparison.csv | tee $(DEMO)/comparison.txt
-	@echo
+	@$(BIN)/simhw compare $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/comparison.csv > $(DEMO)/comparison.txt
+	@echo; cat $(DEMO)/comparison.txt; echo
 	@for kind in $(KINDS); do \
 		$(BIN)/simhw plot $(MACHINES:%=$(DEMO)/%.json) --kind $$kind -o $(DEMO)/$$kind.png || exit; \
 	done

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from handmade import COLUMNS, ROWS, layer, result, timeline
 
@@ -260,6 +261,18 @@ def test_a_strip_of_the_timeline_covers_the_cycles_in_use():
     strip = plots._strip(spans, colours, 200)
     used = strip[0, :, 3] > 0
     assert used.mean() == pytest.approx((15 + 5 + 20) / 200, abs=2 / plots.STRIP_PIXELS)
+
+
+def test_cycles_left_of_an_edge_are_those_one_would_count():
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 90, 30)
+    stops = starts + rng.integers(1, 10, 30)
+    edges = np.arange(101)
+    counted = [
+        sum(max(0, min(stop, edge) - start) for start, stop in zip(starts, stops, strict=True))
+        for edge in edges
+    ]
+    np.testing.assert_array_equal(plots._sum_left(edges, starts, stops), counted)
 
 
 def test_perfetto_gets_a_track_per_unit_and_microseconds():

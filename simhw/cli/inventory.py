@@ -294,9 +294,7 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
     return trace.name, [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
 
 
-def only(
-    shapes: Sequence[tuple[str, LayerShape]], names: Sequence[str] | None
-) -> list[tuple[str, LayerShape]]:
+def only(shapes: Shapes, names: Sequence[str] | None) -> Shapes:
     """Return the shapes of the layers named, or all of them."""
     if names is None:
         return shapes

@@ -41,7 +41,9 @@ OWN_COLOURS = {
 }
 STRIP_PIXELS = 1600
 
-_STYLE: dict[str, Any] = {
+Floats = NDArray[np.float64]
+
+_STYLE: Any = {  # Any: matplotlib's own type lists the names of its settings
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -121,9 +123,8 @@ def _cycles(compared: Comparison) -> Figure:
     causes = _ordered(compared, lambda layer: layer.stall_cycles)
 
     def parts(layer: LayerResult) -> dict[str, float]:
-        return {"busy": layer.busy_cycles} | {
-            words.plain(cause): layer.stall_cycles.get(cause, 0) for cause in causes
-        }
+        stalls: dict[str, float] = {words.plain(cause): layer.stall_cycles.get(cause, 0) for cause in causes}
+        return {"busy": layer.busy_cycles, **stalls}
 
     return _stacked(
         compared,
@@ -352,7 +353,7 @@ def _timeline(compared: Comparison) -> Figure:
     return figure
 
 
-def _strip(spans: Sequence[Placed], colours: Mapping[str, str], cycles: int) -> NDArray[np.float64]:
+def _strip(spans: Sequence[Placed], colours: Mapping[str, str], cycles: int) -> Floats:
     """Return one unit's time as a row of pixels, each the stronger the more of its cycles are in use."""
     covered = np.zeros(STRIP_PIXELS)
     mixed = np.zeros((STRIP_PIXELS, 3))
@@ -362,32 +363,23 @@ def _strip(spans: Sequence[Placed], colours: Mapping[str, str], cycles: int) -> 
         share = np.zeros(STRIP_PIXELS)
         if ends:
             starts, stops = np.array(ends).T
-            edges = np.arange(STRIP_PIXELS + 1)
-            # cycles before each pixel's edge: the sum over spans of what of them lies left of it
-            before = _sum_left(edges, stops - starts, starts, stops)
-            share = np.diff(before)
+            share = np.diff(_sum_left(np.arange(STRIP_PIXELS + 1.0), starts, stops))
         covered += share
         mixed += share[:, None] * to_rgb(colour)
     safe = np.maximum(covered, 1e-12)[:, None]
-    strength = np.where(covered > 0, 0.25 + 0.75 * covered, 0.0)[:, None]  # little is still something
+    # little is still something, but the rounding of long sums is nothing
+    strength = np.where(covered > 1e-6, 0.25 + 0.75 * covered, 0.0)[:, None]
     return np.concatenate([mixed / safe, strength], axis=1)[None].clip(0, 1)
 
 
-def _sum_left(
-    edges: NDArray[np.int64],
-    lengths: NDArray[np.float64],
-    starts: NDArray[np.float64],
-    stops: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return how much of the spans lies left of each edge."""
-    by_start, by_stop = np.argsort(starts), np.argsort(stops)
-    begun = np.searchsorted(starts[by_start], edges)
-    ended = np.searchsorted(stops[by_stop], edges)
-    open_ = edges * (begun - ended) - (
-        np.concatenate([[0.0], np.cumsum(starts[by_start])])[begun]
-        - np.concatenate([[0.0], np.cumsum(starts[by_stop])])[ended]
-    )
-    return np.concatenate([[0.0], np.cumsum(lengths[by_stop])])[ended] + open_
+def _sum_left(edges: Floats, starts: Floats, stops: Floats) -> Floats:
+    """Return how many cycles of the spans lie left of each edge."""
+    starts, stops = np.sort(starts), np.sort(stops)
+    begun, ended = np.searchsorted(starts, edges), np.searchsorted(stops, edges)
+    sum_of_starts = np.concatenate([[0.0], np.cumsum(starts)])
+    sum_of_stops = np.concatenate([[0.0], np.cumsum(stops)])
+    # a span that ended counts stop - start, one that has only begun counts edge - start
+    return sum_of_stops[ended] + (begun - ended) * edges - sum_of_starts[begun]
 
 
 def _stacked(
