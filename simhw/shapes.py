@@ -57,7 +57,8 @@ class LayerShape:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LayerShape:
-        return cls(**{k: tuple(v) if isinstance(v, Sequence) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, Sequence) else v for k, v in values.items()}
+        return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -83,7 +84,7 @@ def toys(no_kinds, monkeypatch):
 
         @dataclass(frozen=True, kw_only=True)
         class Options(core.Spec):
-            order: core.Choice("rows", "columns")
+            order: Literal["rows", "columns"]
             overlapped: core.Flag = False
 
     monkeypatch.setattr(

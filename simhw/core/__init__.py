@@ -13,11 +13,10 @@ from simhw.core.dataflow import (
 )
 from simhw.core.engine import ClockDomain, Simulation, Span
 from simhw.core.machine import Grid, Machine
-from simhw.core.spec import Choice, Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
+from simhw.core.spec import Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
 from simhw.core.tally import Tally, strip_indexes
 
 __all__ = [
-    "Choice",
     "ClockDomain",
     "Component",
     "Count",

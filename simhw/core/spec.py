@@ -30,11 +30,6 @@ Megahertz = Annotated[
 Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
 
 
-def Choice(*words: str) -> Any:  # noqa: N802 - reads as a type where it is used
-    """An annotation for one of a few words: `order: Choice("rows", "columns")`."""
-    return Annotated[Literal[words], Wants(f"one of {', '.join(words)}")]
-
-
 # numbers beyond these belong to no machine, and would exhaust memory or whole numbers somewhere later
 SMALLEST, LARGEST = 1e-6, 1 << 40
 
@@ -82,6 +77,8 @@ def wanted(annotation: Any) -> str:
     for note in getattr(annotation, "__metadata__", ()):
         if isinstance(note, Wants):
             return note.text
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
     choices = [wanted(a) for a in get_args(annotation) if a is not type(None)]
     if choices and get_origin(annotation) is not Annotated and type(None) in get_args(annotation):
         return f"{choices[0]}, or null"

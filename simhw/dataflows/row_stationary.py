@@ -6,25 +6,28 @@ import functools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 from simpy import Event
 
-from simhw import core, fast
+from simhw import core
+from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
 from simhw.core.machine import Machine, Part
 from simhw.errors import MappingError
-from simhw.fast.link_schedule import play_passes
-from simhw.fast.row_stationary import pass_timing
 from simhw.mapping import row_stationary as mapping_room
 from simhw.mapping.row_stationary import ArrayLimits, Rates, RowStationaryMapping, ceil_div
 from simhw.shapes import LayerShape
 
+fast: Any = untyped_fast  # numba's functions carry no types
 IFMAP, FILTER, OFMAP = 0, 1, 2  # who asks the DRAM, in the order in which they are served
-ACTIVATIONS = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
+CAUSES = (
+    "configuration", "dram_ofmap", "dram_ifmap", "dram_filter", "filter_load", "ifmap", "psum", "drain",
+)  # fmt: skip
+ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
 Counts = NDArray[np.int64]
 
 
@@ -81,15 +84,15 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
 
     @dataclass(frozen=True, kw_only=True)
     class Options(core.Spec):
-        filter_load: core.Choice("serial", "overlapped") = "serial"
-        first_window: core.Choice("after_filters", "with_filters") = "after_filters"
-        psum_traffic: core.Choice("overlapped", "serial") = "overlapped"
-        ifmap_prefetch: core.Choice("when_it_fits", "never") = "when_it_fits"
-        ofmap_drain: core.Choice("when_it_fits", "never") = "when_it_fits"
-        compression: core.Choice("after_first", "all", "none") = "after_first"
-        configuration: core.Choice("serial", "hidden") = "serial"
+        filter_load: Literal["serial", "overlapped"] = "serial"
+        first_window: Literal["after_filters", "with_filters"] = "after_filters"
+        psum_traffic: Literal["overlapped", "serial"] = "overlapped"
+        ifmap_prefetch: Literal["when_it_fits", "never"] = "when_it_fits"
+        ofmap_drain: Literal["when_it_fits", "never"] = "when_it_fits"
+        compression: Literal["after_first", "all", "none"] = "after_first"
+        configuration: Literal["serial", "hidden"] = "serial"
         configuration_bits: core.Cycles = 0
-        objective: core.Choice(*mapping_room.OBJECTIVES) = "cycles"
+        objective: Literal["cycles", "processing", "dram", "buffer"] = "cycles"
 
     def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
         super().__init__(parts, options, clock_mhz)
@@ -261,7 +264,7 @@ def _patterns(values: Array) -> NDArray[np.int16]:
 
 def _blocks(values: Counts, axis: int, size: int) -> Counts:
     """Return the sums of `values` over runs of `size` along an axis; the last run may be short."""
-    return np.add.reduceat(values, np.arange(0, values.shape[axis], size), axis=axis)
+    return np.add.reduceat(values, list(range(0, values.shape[axis], size)), axis=axis)
 
 
 def _parts(total: int, size: int) -> Counts:
@@ -312,7 +315,9 @@ class Geometry:
         beside_filters = options.first_window == "with_filters" and not self.overlapped
         if beside_filters and not self.streamed:
             arrived = np.maximum(arrived - self.load_cycles, 0)
-        timing = functools.partial(pass_timing, arrived, m.p, self.slot_products, dataflow.pes.psum_words)
+        timing = functools.partial(
+            fast.pass_timing, arrived, m.p, self.slot_products, dataflow.pes.psum_words
+        )
         hops, serial = m.rows * m.r, options.psum_traffic == "serial"
         self.first = timing(0, self.wave_out, hops, serial).tolist()
         self.steady = timing(self.wave_in, self.wave_out, hops, serial).tolist()
@@ -611,8 +616,7 @@ class Schedule:
         self.finished = _Arrivals(self.sim)
         steady_link = self.dram.KIND == "dram_link" and self.sim.timeline is None
         self.recurrence = steady_link and not self.overlapped
-        causes = "configuration dram_ofmap dram_ifmap dram_filter filter_load ifmap psum drain"
-        self.stalls = dict.fromkeys(causes.split(), 0)
+        self.stalls: dict[str, int] = dict.fromkeys(CAUSES, 0)
         self.cycles = 0
 
     def run(self) -> Steps:
@@ -649,7 +653,7 @@ class Schedule:
         )
         rooms = (plan.block_buffers, self.filter_room.places, plan.tile_buffers)
         times = (plan.load_cycles, plan.first[3], plan.steady[3])
-        cycles, *waits, busy = play_passes(
+        cycles, *waits, busy = fast.play_passes(
             blocks,
             plan.filter_sequence(traffic),
             traffic.outputs.reshape(-1),

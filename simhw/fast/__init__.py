@@ -6,7 +6,9 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
+from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
+from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.zeros import nonzero_taps
 
@@ -18,6 +20,8 @@ __all__ = [
     "conv_accumulate_plain",
     "conv_float32",
     "nonzero_taps",
+    "pass_timing",
+    "play_passes",
     "requantize",
     "rlc_decode",
     "rlc_encode",

@@ -222,7 +222,7 @@ def search(
     *,
     objective: str = "cycles",
     cost: Callable[[RowStationaryMapping], int] | None = None,
-    shortlist: int = 12,
+    shortlist: int = 48,
 ) -> RowStationaryMapping:
     """Return the best legal mapping for a layer.
 
@@ -237,18 +237,24 @@ def search(
     if not len(table):
         raise MappingError(_why_nothing_fits(shape, limits))
     estimates = _rank(table, shape, limits, rates)
-    first = estimates[objective]
-    wanted = shortlist if objective in ("cycles", "processing") and cost else 1
-    if len(table) > wanted:
-        near = first <= np.partition(first, wanted - 1)[wanted - 1]
-        table, first = table[near], first[near]
-        estimates = {key: value[near] for key, value in estimates.items()}
-    keys = (*table.T[::-1], *(estimates[k] for k in ("dram", "buffer", "processing", "cycles")), first)
-    ranked = [mapping_of(table[i]) for i in np.lexsort(keys)[:wanted]]
-    if len(ranked) == 1 or cost is None:
-        return ranked[0]
+    if cost is None or objective not in ("cycles", "processing"):
+        return mapping_of(table[_first(table, estimates, objective, 1)[0]])
+    # no closed form knows how a schedule begins and ends, so several name their favourites
+    keys = ("cycles", "with_ends", "processing") if objective == "cycles" else ("processing",)
+    chosen = dict.fromkeys(i for key in keys for i in _first(table, estimates, key, shortlist))
+    ranked = [mapping_of(table[i]) for i in chosen]
     # min keeps the first of equals, which is the one that ranks better
     return min(ranked, key=cost)
+
+
+def _first(table: np.ndarray, estimates: dict[str, np.ndarray], key: str, wanted: int) -> list[int]:
+    """Return the places of the candidates that rank first by an estimate."""
+    values = estimates[key]
+    near = np.arange(len(table))
+    if len(table) > wanted:
+        near = np.flatnonzero(values <= np.partition(values, wanted - 1)[wanted - 1])
+    ties = (*table[near].T[::-1], *(estimates[k][near] for k in ("dram", "buffer", "processing", "cycles")))
+    return near[np.lexsort((*ties, values[near]))[:wanted]].tolist()
 
 
 def mapping_of(row: Iterable[Any]) -> RowStationaryMapping:
@@ -355,9 +361,14 @@ def _rank(table: np.ndarray, shape: LayerShape, limits: ArrayLimits, rates: Rate
     double_block = 2 * block + tile <= limits.buffer_words
     double_tile = np.where(double_block, 2, 1) * block + 2 * tile <= limits.buffer_words
     exposed = np.where(double_block, 0, ifmap) + np.where(double_tile, 0, outputs)
+    # nothing hides the first block and filters, nor the last tile
+    ends = (
+        ifmap / (tiles * filter_blocks * blocks) + filters / passes + shape.outputs / (tiles * filter_blocks)
+    )
     processing = passes * one_pass
     return {
         "cycles": np.maximum(processing + exposed / rates.dram, dram / rates.dram),
+        "with_ends": np.maximum(processing + (exposed + ends) / rates.dram, (dram + ends) / rates.dram),
         "processing": processing,
         "dram": dram,
         "buffer": 2 * blocks * shape.outputs + passes * block,

@@ -85,8 +85,9 @@ class LayerRun:
         self.machine, self.options, self.sim = machine, options, machine.sim
         self.layer: Any = phase.layers[0]
         self.shape = self.layer.shape
-        for letter, value in phase.mapping.items():
-            setattr(self, letter, value)
+        letters: Any = phase.mapping
+        self.m, self.n, self.e, self.p, self.q = (letters[k] for k in "mnepq")
+        self.r, self.t, self.g, self.rows = (letters[k] for k in ("r", "t", "g", "rows"))
         self.pes, self.glb, self.noc = machine["pes"], machine["glb"], machine["noc"]
         self.relu, self.codec, self.dram = machine["relu"], machine["codec"], machine["dram"]
         self.inputs = np.asarray(self.layer.inputs).tolist()

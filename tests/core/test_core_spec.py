@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, dataclass
+from typing import Literal
 
 import pytest
 
@@ -18,7 +19,7 @@ class Everything(core.Spec):
     size_kib: core.Size = 0.5
     clock_mhz: core.Megahertz = 200
     gated: core.Flag = True
-    order: core.Choice("rows", "columns") = "rows"
+    order: Literal["rows", "columns"] = "rows"
     ways: core.Count | None = None
 
 
@@ -121,7 +122,7 @@ def test_a_spec_comes_back_from_its_own_data():
     ("annotation", "words"),
     [
         (core.Count, "a whole number of at least 1"),
-        (core.Choice("a", "b"), "one of a, b"),
+        (Literal["a", "b"], "one of a, b"),
         (core.Size | None, "a number above 0, or null"),
         (int, "a whole number"),
         (float, "a number"),

@@ -9,6 +9,7 @@ import pytest
 from machines import DrawnLayer, rig
 
 from simhw.dataflows.row_stationary import RowStationary
+from simhw.mapping.row_stationary import candidates, mapping_of
 from simhw.shapes import LayerShape
 
 INSTANT = {"clock_mhz": 100_000.0, "word_bits": 4096}  # a DRAM that is never waited for
@@ -112,7 +113,8 @@ def test_filters_that_overflow_their_part_of_the_buffer_stream_through_it() -> N
     np.testing.assert_array_equal(run.outputs, layer.expected)
     link_words = run.grouped["dram.read"] * 4
     assert link_words >= layer.shape.weights + layer.shape.inputs
-    assert run.details["stall_cycles"]["dram_filter"] > run.cycles // 2, "weights used once wait for DRAM"
+    link_cycles = (run.grouped["dram.read"] + run.grouped["dram.write"]) * 200 / 60
+    assert link_cycles <= run.cycles <= 1.5 * link_cycles, "weights used once go at the pace of the link"
 
 
 def test_overlapped_loading_needs_scratchpads_for_two_passes() -> None:
@@ -171,3 +173,24 @@ def test_what_the_mapper_chose_can_be_fed_back() -> None:
     again = machine.phase(layer, dict(own.mapping))
     assert again.mapping == own.mapping
     assert machine.run(again).cycles == machine.run(own).cycles
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_mapper_finds_the_best_of_all_candidates(seed: int) -> None:
+    """Exactly so without DRAM; with it within a twentieth, as no closed form ranks whole schedules."""
+    rng = np.random.default_rng(seed)
+    kernel, size = int(rng.choice([1, 3, 5])), int(rng.choice([7, 14]))
+    shape = square(
+        int(rng.choice([1, 2])),
+        int(rng.choice([3, 16, 32])),
+        size,
+        int(rng.choice([8, 24])),
+        kernel,
+        pad=kernel // 2,
+    )
+    for objective, slack in (("processing", 0.0), ("cycles", 0.05)):
+        machine = rig(options=RowStationary.Options(objective=objective))
+        dataflow = RowStationary(machine.parts, machine.options, machine.clock_mhz)
+        best = min(dataflow.cost(shape, mapping_of(row)) for row in candidates(shape, dataflow.limits))
+        own = dataflow.cost(shape, dataflow.choose("layer", shape))
+        assert best <= own <= best * (1 + slack)
