@@ -212,7 +212,7 @@ class _Run:
             playing = self.dataflow.schedule(machine, phase, work)
         ended = sim.process(playing)
         sim.run()
-        outcome: Outcome = ended.value
+        outcome: Any = ended.value  # an Outcome; SimPy types what a process returns as anything or nothing
         (layer,) = phase.layers
         grouped = sim.ledger.grouped()
         self.grouped.append(grouped)
