@@ -23,6 +23,7 @@ from simhw.reports.plots import KINDS, plot
 from simhw.reports.table import (
     breakdown_table,
     comparison_table,
+    item_notes,
     item_table,
     layer_table,
     listing,
@@ -123,14 +124,23 @@ def test_a_relative_unit_stands_in_the_name_of_the_row():
 def test_items_of_a_paper_show_both_values_and_the_verdict():
     items = [
         item("t5.pes", 154, 154, "PEs").to_dict(),
-        item("t5.ms", 16.5, 17.0, "ms", tolerance=0.06).to_dict(),
-        item("t5.mb", 5.0, None, "MB", tolerance=0.15, why="x").to_dict(),
+        item("t5.ms", 16.5, 17.0, "ms", tolerance=0.06, why="one reason").to_dict(),
+        item("t5.mb", 5.0, None, "MB", tolerance=None, why="another").to_dict(),
+        item("t5.mw", 5.0, 5.0, "mW", why="one reason").to_dict(),
     ]
     assert item_table(items).rows == (
         ("t5.pes", "154", "154", "PEs", "+0.0 %", "exact", "exact", ""),
-        ("t5.ms", "16.5", "17", "ms", "+3.0 %", "6 %", "within", ""),
-        ("t5.mb", "5", "–", "MB", "–", "15 %", "data not at hand", "x"),
+        ("t5.ms", "16.5", "17", "ms", "+3.0 %", "6 %", "within", "1"),
+        ("t5.mb", "5", "–", "MB", "–", "–", "data not at hand", "2"),
+        ("t5.mw", "5", "5", "mW", "+0.0 %", "exact", "exact", "1"),
     )
+    assert item_notes(items) == "  1  one reason\n  2  another"
+
+
+def test_long_reasons_are_wrapped_under_their_first_word():
+    lines = item_notes([item("a", 1, 1, "", why="word " * 40).to_dict()], width=60).splitlines()
+    assert lines[0].startswith("  1  word")
+    assert all(line.startswith("     word") and len(line) <= 60 for line in lines[1:])
 
 
 def test_a_listing_aligns_numbers_right_and_text_left():

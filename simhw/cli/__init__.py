@@ -470,7 +470,7 @@ def reproduce(
 ) -> None:
     """Recompute a paper's numbers beside the printed ones."""
     from simhw import papers
-    from simhw.reports.table import item_table
+    from simhw.reports.table import item_notes, item_table
 
     with _progress("reproduce") as progress:
         found = papers.reproduce(paper, _data_folder(data), progress)
@@ -478,7 +478,8 @@ def reproduce(
         _print_json(found[0] if paper is not None else found)
     else:
         for one in found:
-            print(f"{one['paper']}\n{item_table(one['items']).text()}\n")
+            notes = item_notes(one["items"])
+            print("\n\n".join(filter(None, (one["paper"], item_table(one["items"]).text(), notes))))
     off = [
         x["id"]
         for one in found

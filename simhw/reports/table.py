@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,9 +175,13 @@ def _energy_name(units: set[str | None]) -> tuple[str, bool]:
 
 
 def item_table(items: Sequence[dict[str, Any]]) -> Table:
-    """Return what a paper prints beside what was simulated; `items` as `reproduce --json` gives them."""
+    """Return what a paper prints beside what was simulated; `items` as `reproduce --json` gives them.
+
+    Reasons stand under the table, in `item_notes`; the last column says which.
+    """
+    notes = _notes(items)
     return Table(
-        ("item", "printed", "simulated", "unit", "difference", "accepted", "verdict", "why"),
+        ("item", "printed", "simulated", "unit", "difference", "accepted", "verdict", "note"),
         tuple(
             (
                 item["id"],
@@ -186,12 +191,24 @@ def item_table(items: Sequence[dict[str, Any]]) -> Table:
                 _difference(item["printed"], item["simulated"]),
                 _accepted(item["tolerance"]),
                 item["verdict"],
-                item["why"] or "",
+                str(notes.index(item["why"]) + 1) if item["why"] else "",
             )
             for item in items
         ),
-        left=frozenset({"unit", "verdict", "why"}),
+        left=frozenset({"unit", "verdict"}),
     )
+
+
+def item_notes(items: Sequence[dict[str, Any]], width: int = 100) -> str:
+    """Return the items' reasons, each once, numbered as `item_table` does."""
+    return "\n".join(
+        textwrap.fill(why, width, initial_indent=f"{n:>3}  ", subsequent_indent=" " * 5)
+        for n, why in enumerate(_notes(items), start=1)
+    )
+
+
+def _notes(items: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(item["why"] for item in items if item["why"]))
 
 
 def listing(rows: Sequence[dict[str, Any]]) -> Table:
