@@ -184,6 +184,13 @@ def test_an_unknown_format_is_named(network):
         export(network, format="fixed17")
 
 
+def test_a_network_that_no_memory_holds_is_refused_before_it_is_tried(tmp_path):
+    file = tmp_path / "huge.yaml"
+    file.write_text(NETWORK.replace("out_features: 6", "out_features: 1000000000000"))
+    with fails_with(f"{file}: fc1.weights: would hold {72 * 10**12} numbers; wants at most {2**33}"):
+        export(load_workload(file))
+
+
 # Inputs
 
 

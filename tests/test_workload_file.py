@@ -84,6 +84,8 @@ ATTRS = "activation, bias, dilation, groups, input, kernel, name, out_channels, 
         (", out_features: 10", "", "net.yaml:7: layers.fc1.out_features: missing; wants a whole number of at least 1"),
         ("input: {channels: 1, height: 8, width: 8}\n", "", "net.yaml:1: input is missing; wants {channels, height, width}"),
         ("channels: 1, ", "", "net.yaml:2: input: channels is missing; wants a whole number of at least 1"),
+        ("layers:", "leyers:", "net.yaml:3: leyers: unknown field; did you mean 'layers'? known: cites, data, input, layers, name, notes, weights"),
+        ("layers:", "layers: []\nnotes: >\n", "net.yaml:3: layers: wants a list of at least one layer, got a list of 0"),
         # what does not fit together
         ("kernel: 3", "kernel: 9", "net.yaml:4: layers.conv1.kernel: covers 9x9 of a padded input of 8x8; wants a smaller kernel or more pad"),
         ("kernel: 3", "kernel: 3, groups: 3", "net.yaml:4: layers.conv1.groups: 3 does not divide both 1 input and 4 output channels; wants a divisor"),

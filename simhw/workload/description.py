@@ -160,13 +160,13 @@ class _Reader:
 
     def graph(self, top: Mapping[str, Any], shape: _InputShape) -> Graph | None:
         """Return the network; without the input's shape, only what needs none is checked."""
-        layers = top.get("layers")
+        layers = self.file.data.get("layers")
+        if "layers" not in self.file.data:
+            if "layers" not in top:  # nor a misspelt one, which is told already
+                self.fault((), "layers is missing; wants a list of at least one layer")
+            return None
         if not isinstance(layers, list) or not layers:
-            keys = ("layers",) if "layers" in top else ()
-            got = f", got {shown(layers)}" if "layers" in top else ""
-            self.fault(
-                keys, f"{'' if keys else 'layers is missing; '}wants a list of at least one layer{got}"
-            )
+            self.fault(("layers",), f"wants a list of at least one layer, got {shown(layers)}")
             return None
         nodes: list[Node] = []
         for i in range(len(layers)):

@@ -24,6 +24,7 @@ from simhw.workload.network import DataSource, Workload
 from simhw.workload.weights import draw_weights, load_weights
 
 _IMAGES_AT_ONCE = 16
+_LARGEST_TENSOR = 1 << 33  # numbers
 _LARGEST_IN_MEMORY = 1 << 28  # bytes of outputs
 
 FORMATS = {"fixed16": 16, "fixed8": 8, "float32": 0}  # bits of a stored value
@@ -54,6 +55,7 @@ def export(
     """
     if format not in FORMATS:
         raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
+    _check_size(workload, images)
     seed = workload.weights.seed if seed is None else seed
     batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
     graph, params, source = load_params(workload, weights, data, seed)
@@ -143,6 +145,17 @@ def _data_source(own: DataSource, data: str | Path | None) -> str | Path:
 
 def _folder(data: str | Path | None) -> Path | None:
     return Path(data) if data is not None and Path(data).is_dir() else None
+
+
+def _check_size(workload: Workload, images: int) -> None:
+    """Refuse what no machine holds, before it is tried."""
+    graph, shape = workload.graph, workload.input_shape
+    sizes = {name: math.prod(of) for name, of in graph.param_shapes(shape).items()}
+    sizes |= {name: math.prod(of) for name, of in graph.shapes(shape, images).items()}
+    name, size = max(sizes.items(), key=lambda item: item[1])
+    if size > _LARGEST_TENSOR:
+        where = workload.path or workload.name
+        raise WorkloadError(f"{where}: {name}: would hold {size} numbers; wants at most {_LARGEST_TENSOR}")
 
 
 def _outputs(

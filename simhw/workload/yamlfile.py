@@ -117,6 +117,7 @@ def _built(
                     (key_node.start_mark.line + 1, f"{'.'.join(map(str, (*keys, key)))}: given twice")
                 )
             data[key] = _built(value, (*keys, key), lines, faults)
+            lines[(*keys, key)] = key_node.start_mark.line + 1
         return data
     if node.tag not in _PLAIN:
         return node.value  # a date, say: its text
