@@ -18,7 +18,6 @@ TensorFlow's: ceil(size / stride) outputs, the smaller half of the padding first
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,9 +26,9 @@ from typing import Any
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference.graph import Graph
 from simhw.reference.ops import OPS, Node
-from simhw.workload.fields import DATA, WANTS_NAME, WEIGHTS, count, layer_name, names, shown, text
+from simhw.workload.fields import DATA, WANTS_NAME, WEIGHTS, count, layer_name, names, text
 from simhw.workload.network import DataSource, WeightsSource, Workload
-from simhw.workload.yamlfile import YamlFile, read
+from simhw.yamlfile import Document, Place, read, show, written
 
 _InputShape = tuple[int, int, int] | None
 _LAYER_FIELDS = ("name", "type", "input")
@@ -38,12 +37,9 @@ _FIELDS = ("name", "cites", "notes", "input", "data", "weights", "layers")
 
 def parse(path: Path) -> Workload:
     """Read a workload file; every fault of it is raised at once."""
-    file = read(path, WorkloadError)
-    if not isinstance(file.data, dict):
-        what = f"wants a map that describes a workload, got {shown(file.data)}"
-        raise WorkloadError(f"{file.place()}: {what}")
+    file = read(path, WorkloadError, "a workload")
     reader = _Reader(file)
-    top = reader.known_fields((), file.data, _FIELDS)
+    top = reader.known_fields((), file.value, _FIELDS)
     values = {
         "name": reader.take(("name",), top, text, "a name", required=True),
         "cites": reader.take(("cites",), top, text, "words", ""),
@@ -55,52 +51,40 @@ def parse(path: Path) -> Workload:
     graph = reader.graph(top, values["input_shape"])
     if values["input_shape"]:
         reader.check_channels(values["data"], values["input_shape"])
-    if reader.faults or graph is None:
-        raise WorkloadError(reader.in_order())
+    file.finish()
+    assert graph is not None, "a file without a fault has a graph"
     return Workload(**values, graph=graph, path=path)
 
 
 class _Reader:
-    """Takes a file apart, collecting its faults."""
+    """Takes a file apart; its faults gather in the file's document."""
 
-    def __init__(self, file: YamlFile) -> None:
+    def __init__(self, file: Document) -> None:
         self.file = file
-        self.faults: list[str] = []
 
-    def fault(self, keys: tuple[str | int, ...], what: str) -> None:
-        self.faults.append(f"{self.file.place(*keys)}: {self.words(keys)}{what}")
+    def fault(self, place: Place, what: str, *, at: Place | None = None) -> None:
+        """Add a fault of a place; its line is that of `at` where that is given."""
+        words = self.words(place)
+        self.file.fault((), f"{words}: {what}" if words else what, line=self.file.line(at or place))
 
-    def words(self, keys: tuple[str | int, ...]) -> str:
-        """Return "layers.conv1.kernel: " of a place; a layer is called by its name where it has one."""
-        words = [str(key) for key in keys]
-        if len(keys) > 1 and keys[0] == "layers":
-            layer: Any = self.file.data["layers"][int(keys[1])]
-            named = isinstance(layer, dict) and isinstance(layer.get("name"), str)
-            words[1] = layer["name"] if named else f"[{keys[1]}]"
-        return ".".join(words) + ": " if words else ""
+    def words(self, place: Place) -> str:
+        """Return "layers.conv1.kernel" of a place: a layer is called by its name where it has one."""
+        name = self.file.at((*place[:2], "name")) if place[:1] == ("layers",) else None
+        return written((place[0], name, *place[2:]) if isinstance(name, str) else place)
 
-    def in_order(self) -> list[str]:
-        def line(fault: str) -> int:
-            found = re.match(r":(\d+): ", fault.removeprefix(str(self.file.path)))
-            return int(found[1]) if found else 0
-
-        return sorted(dict.fromkeys(self.faults), key=line)
-
-    def known_fields(
-        self, keys: tuple[str | int, ...], value: Mapping[str, Any], known: Sequence[str]
-    ) -> dict[str, Any]:
+    def known_fields(self, place: Place, value: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
         """Return the known fields of a map; a misspelt one is told once, and not missed again."""
         found = {name: given for name, given in value.items() if name in known}
         for name, given in value.items():
             if name not in known:
-                self.fault((*keys, name), f"unknown field{did_you_mean(name, known)}")
+                self.fault(place, f"unknown field {name!r}{did_you_mean(name, known)}", at=(*place, name))
                 for meant in difflib.get_close_matches(name, known, n=1):
                     found.setdefault(meant, given)
         return found
 
     def take(
         self,
-        keys: tuple[str | int, ...],
+        place: Place,
         table: Mapping[str, Any],
         convert: Callable[[Any], Any],
         wants: str,
@@ -108,36 +92,35 @@ class _Reader:
         required: bool = False,
     ) -> Any:
         """Return one converted field of a table, or its default and a fault."""
-        name = str(keys[-1])
+        name = str(place[-1])
         if name not in table:
             if required:
-                self.fault(keys[:-1], f"{name} is missing; wants {wants}")
+                self.fault(place[:-1], f"{name} is missing; wants {wants}")
             return default
         try:
             return convert(table[name])
         except (ValueError, TypeError, OverflowError):
-            self.fault(keys, f"wants {wants}, got {shown(table[name])}")
+            self.fault(place, f"wants {wants}, got {show(table[name])}")
             return default
 
     def input_shape(self, top: Mapping[str, Any]) -> tuple[int, int, int] | None:
         if "input" not in top:
             self.fault((), "input is missing; wants {channels, height, width}")
             return None
-        before = len(self.faults)
         axes = ("channels", "height", "width")
         table = self.known_fields(("input",), top["input"], axes) if isinstance(top["input"], dict) else None
         if table is None:
-            self.fault(("input",), f"wants {{channels, height, width}}, got {shown(top['input'])}")
+            self.fault(("input",), f"wants {{channels, height, width}}, got {show(top['input'])}")
             return None
         wants = "a whole number of at least 1"
         c, h, w = (self.take(("input", axis), table, count, wants, required=True) for axis in axes)
-        return (c, h, w) if len(self.faults) == before else None
+        return (c, h, w) if c and h and w else None
 
     def source(self, name: str, top: Mapping[str, Any], known: Mapping[str, Any], kind: type) -> Any:
         if name not in top:
             return kind()
         if not isinstance(top[name], dict):
-            self.fault((name,), f"wants a map that says where {name} come from, got {shown(top[name])}")
+            self.fault((name,), f"wants a map that says where {name} come from, got {show(top[name])}")
             return kind()
         table = self.known_fields((name,), top[name], tuple(known))
         defaults = {one.name: one.default for one in fields(kind)}
@@ -160,13 +143,13 @@ class _Reader:
 
     def graph(self, top: Mapping[str, Any], shape: _InputShape) -> Graph | None:
         """Return the network; without the input's shape, only what needs none is checked."""
-        layers = self.file.data.get("layers")
-        if "layers" not in self.file.data:
+        layers = self.file.at(("layers",))
+        if "layers" not in self.file.value:
             if "layers" not in top:  # nor a misspelt one, which is told already
                 self.fault((), "layers is missing; wants a list of at least one layer")
             return None
         if not isinstance(layers, list) or not layers:
-            self.fault(("layers",), f"wants a list of at least one layer, got {shown(layers)}")
+            self.fault(("layers",), f"wants a list of at least one layer, got {show(layers)}")
             return None
         nodes: list[Node] = []
         for i in range(len(layers)):
@@ -181,45 +164,46 @@ class _Reader:
         return None
 
     def checked(self, nodes: tuple[Node, ...], shape: _InputShape) -> Graph | None:
-        source = str(self.file.path)
+        source = self.file.file
         try:
             graph = Graph(nodes, source=source)
             if shape:
                 graph.shapes(shape)
         except WorkloadError as error:
-            self.faults += [self.with_line(fault, source) for fault in error.faults]
+            for fault in error.faults:
+                self.relay(fault.removeprefix(f"{source}:"))
             return None
         return graph
 
     def node(self, i: int, above: str, nodes: list[Node], shape: _InputShape) -> Node | None:
-        keys = ("layers", i)
-        given = self.file.data["layers"][i]
+        place = ("layers", i)
+        given = self.file.at(place)
         if not isinstance(given, dict):
-            self.fault(keys, f"wants a map that describes a layer, got {shown(given)}")
+            self.fault(place, f"wants a map that describes a layer, got {show(given)}")
             return None
-        op: str = self.take((*keys, "type"), given, text, "the type of a layer", "", required=True)
+        op: str = self.take((*place, "type"), given, text, "the type of a layer", "", required=True)
         if op and op not in OPS:
-            self.fault((*keys, "type"), f"unknown type {op!r}{did_you_mean(op, OPS)}")
-        known = {_written(op, attr): attr for attr in OPS[op].attrs} if op in OPS else {}
-        table = self.known_fields(keys, given, (*_LAYER_FIELDS, *known)) if op in OPS else given
-        name = self.take((*keys, "name"), table, layer_name, WANTS_NAME, required=True)
+            self.fault((*place, "type"), f"unknown type {op!r}{did_you_mean(op, OPS)}")
+        known = {_in_files(op, attr): attr for attr in OPS[op].attrs} if op in OPS else {}
+        table = self.known_fields(place, given, (*_LAYER_FIELDS, *known)) if op in OPS else given
+        name = self.take((*place, "name"), table, layer_name, WANTS_NAME, required=True)
         wants = "the name of a layer, or a list of names"
-        inputs = self.take((*keys, "input"), table, names, wants, None if "input" in table else (above,))
+        inputs = self.take((*place, "input"), table, names, wants, None if "input" in table else (above,))
         if name is None or op not in OPS or inputs is None:
             return None
-        attrs = {attr: table[written] for written, attr in known.items() if written in table}
+        attrs = {attr: table[field] for field, attr in known.items() if field in table}
         if "pad" in attrs:
-            attrs["pad"] = self.pad(keys, Node(name, op, inputs, attrs), nodes, shape)
+            attrs["pad"] = self.pad(place, Node(name, op, inputs, attrs), nodes, shape)
         return Node(name, op, inputs, attrs)
 
-    def pad(self, keys: tuple[str | int, ...], node: Node, nodes: list[Node], shape: _InputShape) -> Any:
+    def pad(self, place: Place, node: Node, nodes: list[Node], shape: _InputShape) -> Any:
         """Return `pad` as the reference model wants it: top, bottom, left, right."""
         pad = node.attrs["pad"]
         if isinstance(pad, list) and len(pad) == 2:
             return [pad[0], pad[0], pad[1], pad[1]]
         if isinstance(pad, str) and pad != "same":
             wants = "same, a whole number, two (height, width) or four (top, bottom, left, right)"
-            self.fault((*keys, "pad"), f"wants {wants}, got {shown(pad)}")
+            self.fault((*place, "pad"), f"wants {wants}, got {show(pad)}")
             return 0
         if pad != "same" or not shape:
             return 0 if pad == "same" else pad
@@ -238,21 +222,22 @@ class _Reader:
             around += [total // 2, total - total // 2]
         return around
 
-    def with_line(self, fault: str, source: str) -> str:
-        """Return a fault of the graph, "source:layer: field: what", as one of the file."""
-        name, _, what = fault.removeprefix(f"{source}:").partition(": ")
-        layers: list[Any] = self.file.data["layers"]
+    def relay(self, fault: str) -> None:
+        """Add a fault of the graph, "layer: field: what", as one of the file."""
+        name, _, what = fault.partition(": ")
+        layers: list[Any] = self.file.value["layers"]
         named = [i for i, layer in enumerate(layers) if isinstance(layer, dict) and layer.get("name") == name]
-        if not named:
-            return f"{source}: {name}: {what}"
-        keys: tuple[str | int, ...] = ("layers", named[-1])  # of two of one name, the last is the fault
+        if not named:  # its name is itself misspelt, and told
+            self.fault(("layers",), fault)
+            return
+        place: Place = ("layers", named[-1])  # of two of one name, the last is the fault
         attr, _, rest = what.partition(": ")
         op = layers[named[-1]]["type"]
         if rest and attr in OPS[op].attrs:
-            keys, what = (*keys, _written(op, attr)), rest
-        return f"{self.file.place(*keys)}: {self.words(keys)}{what}"
+            place, what = (*place, _in_files(op, attr)), rest
+        self.fault(place, what)
 
 
-def _written(op: str, attr: str) -> str:
+def _in_files(op: str, attr: str) -> str:
     """Return how a field is written in a file; a linear layer has features."""
     return "out_features" if (op, attr) == ("linear", "out_channels") else attr

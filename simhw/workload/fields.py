@@ -79,13 +79,6 @@ def _source(value: Any) -> str:
     return value
 
 
-def shown(value: Any) -> str:
-    """Return a value as a message shows it."""
-    if isinstance(value, dict | list):
-        return f"a {'map' if isinstance(value, dict) else 'list'} of {len(value)}"
-    return "nothing" if value is None else repr(value)[:60]
-
-
 DATA: dict[str, tuple[Callable[[Any], Any], str]] = {
     "default": (_source, "digits or synthetic:sparsity=...,negative=..."),
     "file": (text, "the name of a file or folder"),
