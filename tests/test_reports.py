@@ -452,18 +452,19 @@ def test_nothing_to_report_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("options", "command"),
+    ("options", "rest"),
     [
-        ({}, "simhw run toy two-layers"),
-        ({"values": False}, "simhw run toy two-layers --no-values"),
-        ({"closed_loop": True}, "simhw run toy two-layers --closed-loop"),
-        ({"layers": ["conv1", "fc 1"]}, "simhw run toy two-layers --layers 'conv1,fc 1'"),
-        ({"overrides": ["clock_mhz=100"]}, "simhw run toy two-layers --set clock_mhz=100"),
-        ({"mapping": "m.yaml"}, "simhw run toy two-layers --mapping m.yaml"),
+        ({}, ""),
+        ({"values": False}, " --no-values"),
+        ({"closed_loop": True}, " --closed-loop"),
+        ({"layers": ["conv1", "fc 1"]}, " --layers 'conv1,fc 1'"),
+        ({"overrides": ["clock_mhz=100"]}, " --set clock_mhz=100"),
+        ({"overrides": {"clock_mhz": 100}}, " --set clock_mhz=100"),
+        ({"mapping": "m.yaml"}, " --mapping m.yaml"),
     ],
 )
-def test_the_page_says_how_to_make_it_again(options, command):
-    assert remake(result(options=options)) == command
-    assert remake(result(engine="stepped", options=options)).startswith(
-        "simhw run toy two-layers --engine stepped"
-    )
+def test_the_page_says_how_to_make_it_again(options, rest):
+    made = result(options=options, technology=None)
+    assert remake(made) == f"simhw run toy two-layers{rest}"
+    assert remake(replace(made, engine="stepped")) == f"simhw run toy two-layers --engine stepped{rest}"
+    assert "--technology handmade" in remake(result(options=options))

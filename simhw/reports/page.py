@@ -297,6 +297,8 @@ def remake(result: Result) -> str:
         command += ["--layers", ",".join(options["layers"])]
     if isinstance(options.get("mapping"), str):
         command += ["--mapping", options["mapping"]]
+    if result.technology:
+        command += ["--technology", result.technology]
     if options.get("values") is False:
         command.append("--no-values")
     if options.get("closed_loop"):

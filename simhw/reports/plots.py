@@ -313,7 +313,8 @@ def _roof(result: Result) -> tuple[float, float]:
 
 def _timeline(compared: Comparison) -> Figure:
     placed = [placed_spans(result) for result in compared.results]
-    units = [list(dict.fromkeys(span.unit for span in spans)) for spans in placed]
+    order = list(dict.fromkeys(span.unit for spans in placed for span in spans))
+    units = [sorted({span.unit for span in spans}, key=order.index) for spans in placed]
     whats = list(dict.fromkeys(span.what for spans in placed for span in spans))
     colours = _coloured(whats)
     figure, axes = _panels(compared, 0.34, [len(names) for names in units], width=9.6)
@@ -328,6 +329,7 @@ def _timeline(compared: Comparison) -> Figure:
                 extent=(0, longest, row + 0.36, row - 0.36),
                 aspect="auto",
                 interpolation="auto",
+                zorder=2,
             )
         ax.set_yticks(range(len(names)), names)
         _rows_of(ax, len(names))
