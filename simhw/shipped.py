@@ -1,4 +1,4 @@
-"""Where the files that come with simhw lie: inside the wheel, or beside the package in a checkout."""
+"""Where the files that come with simhw lie: in the package, or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from simhw.errors import SimhwError, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent
 
+# the folders, and what messages call a file of each
+KINDS = {
+    "accelerators": "accelerator",
+    "accelerators/mappings": "mapping",
+    "technology": "technology table",
+    "traces": "trace",
+    "workloads": "workload",
+}
+
 
 def folder(kind: str) -> Path:
-    """Return the folder of shipped `accelerators`, `workloads` or `traces`."""
-    inside = _PACKAGE / "_shipped" / kind
-    return inside if inside.is_dir() else _PACKAGE.parent / kind
+    """Return the folder of the shipped files of a kind, one of KINDS."""
+    places = (_PACKAGE / "_shipped" / kind, _PACKAGE / kind)
+    return next((place for place in places if place.is_dir()), _PACKAGE.parent / kind)
 
 
 def names(kind: str, suffix: str) -> list[str]:
@@ -27,13 +36,24 @@ def find(kind: str, name: str | Path, suffix: str, error: type[SimhwError] = Sim
     """
     given = Path(name)
     for candidate in (given, Path(f"{name}{suffix}")):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
-    if given.is_dir():
-        raise error(f"{name}: is a directory; wants a {suffix} file")
     if given.suffix == "" or given.suffix == suffix:
         inside = folder(kind) / f"{given.name.removesuffix(suffix)}{suffix}"
-        if given.parent in (Path("."), Path(kind)) and inside.is_file():
+        if given.parent in (Path("."), Path(kind)) and is_file(inside):
             return inside
+    try:
+        if given.is_dir():
+            raise error(f"{name}: is a directory; wants a {suffix} file")
+    except OSError as reason:  # too long a name, or one behind a locked door
+        raise error(f"{name}: cannot be read: {reason.strerror}; wants a {suffix} file") from None
     hint = did_you_mean(given.name.removesuffix(suffix), names(kind, suffix))
-    raise error(f"{name}: no such file, and no shipped {kind.removesuffix('s')} has that name{hint}")
+    raise error(f"{name}: no such file, and no shipped {KINDS[kind]} has that name{hint}")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; what the system will not even look for is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -3,7 +3,8 @@
 Less than YAML, on purpose. A file is one document of mappings, lists and single values; single
 values are those of YAML 1.2's core schema, so `on` is text, `012` is twelve and `1e-3` is a number.
 Keys are text. Anchors, aliases and tags are refused: they are how a small file becomes a large one
-or runs something, and a description has no use for them.
+or runs something, and a description has no use for them. Where a tool writes the file, aliases may
+be let in; each is then written out while reading, and what it stands for counts towards the limits.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ class Document:
         line = self.line(place) if line is None else line
         self._faults.append((line, f"{self.file}:{line}: {text}" if line else f"{self.file}: {text}"))
 
+    @property
+    def is_faulty(self) -> bool:
+        """Whether a fault was found so far."""
+        return bool(self._faults)
+
     def add(self, faults: Iterable[str]) -> None:
         """Add faults that say themselves where they lie; they come after the file's own."""
         self._faults += [(MAX_BYTES + 1, fault) for fault in faults]
@@ -129,14 +135,14 @@ class Document:
             raise self.error(list(dict.fromkeys(text for _, text in ordered)))
 
 
-def read(path: Path, error: type[SimhwError], wants: str) -> Document:
+def read(path: Path, error: type[SimhwError], wants: str, *, aliases: bool = False) -> Document:
     """Read a file; one that is not YAML at all is refused at once.
 
     `wants` says what the file is to hold: "an accelerator description".
     """
-    if path.is_dir():
-        raise error(f"{path}: is a directory; wants a YAML file with {wants}")
     try:
+        if path.is_dir():
+            raise error(f"{path}: is a directory; wants a YAML file with {wants}")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as reason:
@@ -149,7 +155,7 @@ def read(path: Path, error: type[SimhwError], wants: str) -> Document:
         line = content.count(b"\n", 0, reason.start) + 1
         byte = content[reason.start]
         raise error(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8 text") from None
-    document = parse(text, str(path), error)
+    document = parse(text, str(path), error, aliases=aliases)
     if document.value is None:
         raise error(f"{path}: is empty; wants {wants}")
     if not isinstance(document.value, dict):
@@ -158,10 +164,10 @@ def read(path: Path, error: type[SimhwError], wants: str) -> Document:
     return document
 
 
-def parse(text: str, file: str, error: type[SimhwError]) -> Document:
+def parse(text: str, file: str, error: type[SimhwError], *, aliases: bool = False) -> Document:
     """Return what a text says; `file` is how messages call it."""
     document = Document(file, error)
-    reader = _Reader(document)
+    reader = _Reader(document, aliases)
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             reader.take(event)
@@ -182,10 +188,9 @@ def show(value: Any) -> str:
     """Return a value as messages show it, cut short where it is long."""
     if value is None:
         return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"{'a' if value else 'an empty'} {kind}"
     return reprlib.repr(value)
 
 
@@ -225,12 +230,24 @@ class _Open:
         return isinstance(self.items, dict) and self.key is None
 
 
+@dataclass
+class _Anchored:
+    """The events of a value that has an anchor, those of aliases in it followed; `depth` is where it lies."""
+
+    depth: int
+    events: list[yaml.Event] = field(default_factory=list[yaml.Event])
+    is_whole: bool = False
+
+
 class _Reader:
     """Builds a document from YAML's events, and stops where going on could not be trusted."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, aliases: bool) -> None:
         self.document = document
+        self.aliases = aliases
         self.open: list[_Open] = []
+        self.anchors: dict[str, _Anchored] = {}
+        self.anchored: list[_Anchored] = []  # those that are being read, the innermost last
         self.values = 0
         self.documents = 0
 
@@ -241,8 +258,34 @@ class _Reader:
             if self.documents > 1:
                 self.refuse(line, "a second document begins; wants one document in a file")
         elif isinstance(event, yaml.AliasEvent):
-            self.refuse(line, f"an alias (*{event.anchor}) is not taken here; write the value out")
-        elif isinstance(event, yaml.CollectionEndEvent):
+            for meant in self.events_of(event.anchor, line):
+                self.build(meant, line)
+        elif isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+            if isinstance(event, yaml.NodeEvent) and event.anchor:
+                self.begin_anchored(event.anchor, line)
+            self.build(event, line)
+
+    def events_of(self, anchor: str, line: int) -> list[yaml.Event]:
+        """Return the events that an alias stands for."""
+        if not self.aliases:
+            self.refuse(line, f"an alias (*{anchor}) is not taken here; write the value out")
+        if anchor not in self.anchors:
+            self.refuse(line, f"an alias (*{anchor}) of no anchor before it; write the value out")
+        if not self.anchors[anchor].is_whole:
+            self.refuse(line, f"an alias (*{anchor}) lies in what it stands for; write the value out")
+        return self.anchors[anchor].events
+
+    def begin_anchored(self, anchor: str, line: int) -> None:
+        if not self.aliases:
+            self.refuse(line, f"an anchor (&{anchor}) is not taken here; leave it out")
+        self.anchors[anchor] = _Anchored(len(self.open))
+        self.anchored.append(self.anchors[anchor])
+
+    def build(self, event: yaml.Event, line: int) -> None:
+        """Add what an event says; an alias's events come with the line of the alias."""
+        for anchored in self.anchored:
+            anchored.events.append(event)
+        if isinstance(event, yaml.CollectionEndEvent):
             self.open.pop()
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             self.check(event, line)
@@ -253,15 +296,16 @@ class _Reader:
                 self.begin_field(self.open[-1], event.value, line)
             else:
                 self.put(scalar(event.value) if event.implicit[0] else event.value, line)
+        if self.anchored and self.anchored[-1].depth == len(self.open):
+            self.anchored.pop().is_whole = True
 
     def check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int) -> None:
         self.values += 1
-        if event.anchor:
-            self.refuse(line, f"an anchor (&{event.anchor}) is not taken here; leave it out")
         if event.tag and event.tag != "!":
             self.refuse(line, f"a tag ({event.tag}) is not taken here; write a plain value")
         if self.values > MAX_VALUES:
-            self.refuse(line, f"more than {MAX_VALUES:,} values; no file here needs as many")
+            followed = ", its aliases followed" if self.anchors else ""
+            self.refuse(line, f"more than {MAX_VALUES:,} values{followed}; no file here needs as many")
         if len(self.open) > MAX_DEPTH:
             self.refuse(line, f"nested more than {MAX_DEPTH} deep; write it flatter")
 

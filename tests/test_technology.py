@@ -329,6 +329,8 @@ BAD_ENTRIES = {
     "proportional wants one number, got 2; or say linear or power_law",
     "{by_bits: {eight: 1}, rule: exact, source: a b}": "t.yaml:6: entries.k.act.by_bits.eight: "
     "wants a number above 0 before the colon, got 'eight'",
+    "{by_bits: {8: 1, 8.0: 2}, rule: exact, source: a b}": "t.yaml:6: entries.k.act.by_bits.8.0: "
+    "is given twice, written otherwise; keep one",
     "{by_bits: {8: 0, 16: 1}, rule: power_law, source: a b}": "t.yaml:6: entries.k.act.by_bits.8: "
     "wants a number above 0, got 0",
     "{energy_pj: 1, source: a b, status: guessed}": "t.yaml:6: entries.k.act.status: "
@@ -348,6 +350,7 @@ def test_a_wrong_price_is_told_with_its_line(tmp_path, monkeypatch, entry):
     assert faults(tmp_path, monkeypatch, PLAIN + f"  k.act: {entry}\n") == [BAD_ENTRIES[entry]]
 
 
+A_TABLE = "a technology table (docs/technology.md shows one)"
 TOP_FIELDS = (
     "accelergy, among_arguments, areas, entries, free, map, name, node_nm, "
     "relative_to, scale_pj_per_unit, source, sources, unit, volts"
@@ -359,13 +362,13 @@ BAD_TABLES = {
         "t.yaml:1: unit: is missing; wants one of pJ, ratio",
     ],
     "name: mine\nsource: here\nunit: pJ\n": [
-        "t.yaml:1: file: has no entries; wants prices by kind.action",
+        "t.yaml:1: has no entries; wants prices by kind.action",
     ],
     PLAIN.replace("unit: pJ", "unit: nJ"): [
         "t.yaml:3: unit: unknown unit 'nJ'; known: pJ, ratio",
     ],
     PLAIN + "entry: 3\n": [
-        f"t.yaml:6: file: unknown field 'entry'; did you mean 'entries'? known: {TOP_FIELDS}",
+        f"t.yaml:6: unknown field 'entry'; did you mean 'entries'? known: {TOP_FIELDS}",
     ],
     PLAIN + "volts: -1\nnode_nm: 45 nm\n": [
         "t.yaml:6: volts: wants a number above 0, got -1",
@@ -401,7 +404,7 @@ BAD_TABLES = {
         "t.yaml:6: entries.mac_unit.mul, mac_unit.add: mac_unit.mul has a price already; wants one",
     ],
     PLAIN + "  mac_unit.mul: {energy_pj: 1, source: a b}\n": [
-        "t.yaml:6: entries.mac_unit.mul: is given twice, first on line 5; wants one",
+        "t.yaml:6: entries.mac_unit.mul: is given twice, first on line 5; keep one",
     ],
     PLAIN + "areas:\n  relu: {area_um2: 1}\n  mac_unit: {source: a b}\n": [
         "t.yaml:7: areas.relu: has no source; wants the paper, table or tool that its numbers come from",
@@ -417,35 +420,32 @@ BAD_TABLES = {
     ],
     PLAIN + "accelergy: 3\n": ["t.yaml:6: accelergy: wants the path of an ERT file, got 3"],
     "- a\n- b\n": [
-        "t.yaml:1: file: wants a technology table: name, unit, source, entries, got a list",
+        f"t.yaml:1: wants {A_TABLE}, fields as `name: value`, got a list",
     ],
     "just words": [
-        "t.yaml:1: file: wants a technology table: name, unit, source, entries, got 'just words'",
+        f"t.yaml:1: wants {A_TABLE}, fields as `name: value`, got 'just words'",
     ],
-    "": ["t.yaml:1: file: is empty; wants a technology table (docs/technology.md shows one)"],
-    "# nothing\n": [
-        "t.yaml:1: file: holds comments only; wants a technology table (docs/technology.md shows one)",
-    ],
+    "": [f"t.yaml: is empty; wants {A_TABLE}"],
+    "# nothing\n": [f"t.yaml: is empty; wants {A_TABLE}"],
     "name: mine\nunit: [pJ\nentries: 3\n": [
-        "t.yaml:3: file: is not YAML: expected ',' or ']', but got ':'; look at the lines just before",
+        "t.yaml:3: is not YAML: while parsing a flow sequence of line 2, expected ',' or ']', but got ':'; "
+        "mend this line or the one before",
     ],
-    "name: a\x07b\n": [
-        "t.yaml:1: file: is not YAML: special characters are not allowed; wants printable text",
-    ],
-    b"name: a\nunit: \xff\xfe\n": ["t.yaml:2: file: is not text; wants YAML in UTF-8"],
+    "name: a\x07b\n": ["t.yaml:1: character '\\x07' is not allowed in YAML; remove it"],
+    b"name: a\nunit: \xff\xfe\n": ["t.yaml:2: byte 0xff is not UTF-8; save the file as UTF-8 text"],
     "name: !!python/object:os.system {}\n": [
-        "t.yaml:1: file: the tag 'tag:yaml.org,2002:python/object:os.system' is not read here; "
-        "wants plain values",
+        "t.yaml:1: a tag (tag:yaml.org,2002:python/object:os.system) is not taken here; write a plain value",
     ],
-    "name: !secret x\n": ["t.yaml:1: file: the tag '!secret' is not read here; wants plain values"],
-    "? [a, b]\n: 3\n": ["t.yaml:1: file: a field's name wants to be a word, got a list or a mapping"],
-    "name: " + "9" * 5000 + "\n": [
-        f"t.yaml:1: file: {'9' * 40!r} cannot be read as a value; wants a plain number or text"
+    "name: !secret x\n": ["t.yaml:1: a tag (!secret) is not taken here; write a plain value"],
+    "? [a, b]\n: 3\n": ["t.yaml:1: a field's name wants to be a word, got a list or a mapping"],
+    PLAIN + "volts: " + "9" * 5000 + "\n": [
+        f"t.yaml:6: volts: wants a number above 0, got '{'9' * 12}...{'9' * 13}'",
     ],
-    "name: " + "[" * 200 + "]" * 200 + "\n": ["t.yaml:1: file: is nested too deep; wants at most 50 levels"],
-    "name: " + "[" * 5000 + "\n": ["t.yaml:1: file: is nested too deep; wants at most 50 levels"],
-    "name: &x [*x]\n": ["t.yaml:1: file: is nested too deep; wants at most 50 levels"],
-    " " * (1 << 20) + "name: a": ["t.yaml:1: file: has 1,048,583 bytes; wants at most 1,048,576"],
+    PLAIN + "volts: 1e999\n": ["t.yaml:6: volts: wants a number above 0, got inf"],
+    "name: " + "[" * 200 + "]" * 200 + "\n": ["t.yaml:1: nested more than 32 deep; write it flatter"],
+    "name: " + "[" * 5000 + "\n": ["t.yaml:1: nested more than 32 deep; write it flatter"],
+    "name: &x [*x]\n": ["t.yaml:1: an alias (*x) lies in what it stands for; write the value out"],
+    " " * (1 << 20) + "name: a": [f"t.yaml: has more than 1,048,576 bytes; wants a YAML file with {A_TABLE}"],
 }  # fmt: skip
 
 
@@ -458,7 +458,7 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     assert faults(tmp_path, monkeypatch, "\n".join(lines)) == [
-        "t.yaml:1: file: holds more than 100,000 values once its aliases are followed; write it plainly"
+        "t.yaml:6: more than 100,000 values, its aliases followed; no file here needs as many"
     ]
 
 
@@ -671,7 +671,25 @@ def test_a_wrong_map_is_told_all_at_once(tmp_path, monkeypatch, text):
 def test_a_named_ert_that_is_none_is_told_with_its_own_name(tmp_path, monkeypatch):
     write(tmp_path, PLAIN, "chip.ERT.yaml")
     assert faults(tmp_path, monkeypatch, MAPPED) == [
-        "chip.ERT.yaml:1: file: is no energy reference table; wants the field 'ERT' that Accelergy writes"
+        "chip.ERT.yaml:1: is no energy reference table; wants the field 'ERT' that Accelergy writes"
+    ]
+
+
+def test_an_ert_may_hold_aliases_and_each_counts_as_what_it_stands_for(tmp_path, monkeypatch):
+    text = (
+        "ERT:\n  version: 0.4\n  tables:\n"
+        "    - name: chip.glb\n      actions: &both\n"
+        "        - {name: read, energy: 18.0}\n        - {name: write, energy: &pj 14.0}\n"
+        "    - {name: chip.spad, actions: *both}\n"
+        "    - {name: chip.mac, actions: [{name: compute, energy: *pj}]}\n"
+    )
+    table = load_technology(write(tmp_path, text))
+    assert table.price("glb", "buffer_region", "read", {}).energy == 18
+    assert table.price("pes.spad", "register_file", "write", {}).energy == 14
+    assert table.price("pes.mac", "mac_unit", "compute", {}).energy == 14
+    assert faults(tmp_path, monkeypatch, text.replace("18.0", "-18.0")) == [
+        "t.yaml:6: ERT.tables[0].actions[0].energy: wants a number of at least 0, got -18.0",
+        "t.yaml:8: ERT.tables[1].actions[0].energy: wants a number of at least 0, got -18.0",
     ]
 
 

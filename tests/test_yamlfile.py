@@ -11,9 +11,9 @@ from simhw.errors import SimhwError, WorkloadError
 from simhw.yamlfile import MAX_BYTES, Document, parse, read, scalar, written
 
 
-def refusal(text: str) -> str:
+def refusal(text: str, *, aliases: bool = False) -> str:
     with pytest.raises(SimhwError) as refused:
-        parse(text, "x.yaml", SimhwError).finish()
+        parse(text, "x.yaml", SimhwError, aliases=aliases).finish()
     return str(refused.value)
 
 
@@ -138,7 +138,49 @@ def test_a_yaml_bomb_is_refused_before_it_goes_off():
     # nine levels of nine aliases each: 9 ** 9 values if they were followed
     levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     levels += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
-    assert refusal("\n".join(levels)) == "x.yaml:1: an anchor (&a) is not taken here; leave it out"
+    bomb = "\n".join(levels)
+    assert refusal(bomb) == "x.yaml:1: an anchor (&a) is not taken here; leave it out"
+    # followed, the first five lines hold 10 + 91 + 820 + 7,381 + 66,430 values under five names
+    assert refusal(bomb, aliases=True) == (
+        "x.yaml:6: more than 100,000 values, its aliases followed; no file here needs as many"
+    )
+
+
+def test_where_aliases_are_let_in_each_is_what_it_stands_for_and_stands_on_its_own_line():
+    text = """\
+a: &a {b: &b [1, x], c: &key d}
+e: *a
+f: [*b, *key]
+*key : &a 7
+g: *a
+"""
+    document = parse(text, "x.yaml", SimhwError, aliases=True)
+    assert document.value == {
+        "a": {"b": [1, "x"], "c": "d"},
+        "e": {"b": [1, "x"], "c": "d"},
+        "f": [[1, "x"], "d"],
+        "d": 7,
+        "g": 7,
+    }
+    assert document.line(("e", "b", 1)) == 2
+    assert document.line(("f", 0, 0)) == 3
+    assert document.value["e"]["b"] is not document.value["a"]["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: *x", "x.yaml:1: an alias (*x) of no anchor before it; write the value out"),
+        ("a: *x\nb: &x 1", "x.yaml:1: an alias (*x) of no anchor before it; write the value out"),
+        ("a: &x\n  b: {c: *x}", "x.yaml:2: an alias (*x) lies in what it stands for; write the value out"),
+        ("a: &x [1]\n*x : 2", "x.yaml:2: a field's name wants to be a word, got a list or a mapping"),
+        ("a: &x b\n*x : 1\n*x : 2", "x.yaml:3: b: is given twice, first on line 2; keep one"),
+        (f"a: &x {'[' * 20}{']' * 20}\nb: {'[' * 20}*x{']' * 20}",
+         "x.yaml:2: nested more than 32 deep; write it flatter"),
+    ],
+)  # fmt: skip
+def test_an_alias_of_nothing_sound_is_refused(text, message):
+    assert refusal(text, aliases=True) == message
 
 
 @pytest.mark.parametrize("text", ["[" * 1_000_000, "{a: " * 200_000, "- " * 400_000], ids=["[", "{", "-"])
@@ -161,6 +203,12 @@ def test_a_file_that_is_none_says_what_it_wants(tmp_path):
         file.write_text(content)
         line = 3 if content.startswith("\n") else 1
         assert read_refusal(file) == f"FILE:{line}: wants a workload, fields as `name: value`, got {shown}"
+
+
+def test_a_name_too_long_for_the_system_is_told(tmp_path):
+    assert read_refusal(tmp_path / ("x" * 300)) == (
+        "FILE: cannot be read: File name too long; wants a YAML file with a workload"
+    )
 
 
 def test_a_file_that_is_not_text_says_where(tmp_path):

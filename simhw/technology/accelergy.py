@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from simhw.errors import did_you_mean
-from simhw.technology.reading import Document, Place, show
+from simhw.technology import fields
 from simhw.technology.table import NoPrice, Price, Technology
+from simhw.yamlfile import Document, Place, show
 
 TOP_KEYS = ("ERT", "energy_reference_table")
 AMONG = ("highest", "mean", "lowest")
@@ -135,13 +136,13 @@ def with_map(ert: Ert, document: Document) -> Ert:
     """Return the ERT with the `map` and `among_arguments` of the table that names it."""
     among = "highest"
     if document.at(("among_arguments",)) is not None:
-        among = document.choice(("among_arguments",), AMONG)
+        among = fields.choice(document, ("among_arguments",), AMONG)
     found: dict[str, Source] = {}
     if document.at(("map",)) is not None:
-        for ours in document.mapping(("map",), "our components, each with the ERT's name for it"):
+        for ours in fields.mapping(document, ("map",), "our components, each with the ERT's name for it"):
             source = _map_line(ert, document, ("map", ours))
             if source:
-                found[_INDEX.sub("", str(ours))] = source
+                found[_INDEX.sub("", ours)] = source
     return Ert(file=ert.file, energies=ert.energies, map=found, among_arguments=among)
 
 
@@ -149,9 +150,9 @@ def _map_line(ert: Ert, document: Document, place: Place) -> Source | None:
     value = document.at(place)
     per_bits = None
     if isinstance(value, dict):
-        document.known_fields(place, ("from", "per_bits"))
+        document.unknown_fields(place, ("from", "per_bits"))
         if "per_bits" in value:
-            per_bits = document.number((*place, "per_bits"), above=True)
+            per_bits = fields.number(document, (*place, "per_bits"), above=True)
         place = (*place, "from")
         value = value.get("from")
     if not isinstance(value, str):
@@ -182,15 +183,15 @@ def read_ert(document: Document) -> Ert:
     tables = document.at(place)
     if isinstance(tables, list):
         for i in range(len(tables)):
-            _read_component(document, (*place, f"[{i}]"), energies)
+            _read_component(document, (*place, i), energies)
     elif isinstance(tables, dict):
         for name in tables:
-            actions = document.mapping((*place, name), "actions, each with its energy")
+            actions = fields.mapping(document, (*place, name), "actions, each with its energy")
             for action in actions:
-                _read_energies(document, (*place, name, action), energies, str(name), str(action))
+                _read_energies(document, (*place, name, action), energies, name, action)
     else:
         document.fault(place, f"wants a list of components with their actions, got {show(tables)}")
-    if not energies and not document.faults:
+    if not energies and not document.is_faulty:
         document.fault(place, "has no component; wants at least one with an action and its energy")
     return Ert(
         file=document.file,
@@ -199,18 +200,18 @@ def read_ert(document: Document) -> Ert:
 
 
 def _read_component(document: Document, place: Place, energies: dict[str, dict[str, list[float]]]) -> None:
-    component = document.mapping(place, "a component: name, actions")
+    component = fields.mapping(document, place, "a component: name, actions")
     if not component:
         return
-    name = document.text((*place, "name"), "the component's path")
+    name = fields.text(document, (*place, "name"), "the component's path")
     actions = component.get("actions")
     if not isinstance(actions, list):
         document.fault((*place, "actions"), f"wants a list of name, arguments, energy; got {show(actions)}")
         return
     for i in range(len(actions)):
-        here = (*place, "actions", f"[{i}]")
-        if document.mapping(here, "an action: name, arguments, energy"):
-            action = document.text((*here, "name"), "the action's name")
+        here = (*place, "actions", i)
+        if fields.mapping(document, here, "an action: name, arguments, energy"):
+            action = fields.text(document, (*here, "name"), "the action's name")
             _read_energies(document, here, energies, name, action)
 
 
@@ -219,8 +220,8 @@ def _read_energies(
 ) -> None:
     """Read what one action costs: an energy, or a list of them by arguments."""
     value = document.at(place)
-    places = [(*place, f"[{i}]") for i in range(len(value))] if isinstance(value, list) else [place]
+    places = [(*place, i) for i in range(len(value))] if isinstance(value, list) else [place]
     into = energies.setdefault(_INDEX.sub("", name), {}).setdefault(action, [])
     for here in places:
-        if document.mapping(here, "an energy with its arguments"):
-            into.append(document.number((*here, "energy")))
+        if fields.mapping(document, here, "an energy with its arguments"):
+            into.append(fields.number(document, (*here, "energy")))
