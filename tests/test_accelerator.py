@@ -1,0 +1,155 @@
+"""`simulate`: what it promises of a run, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simhw.accelerator import plan_mapping, simulate
+from simhw.errors import DescriptionError, MappingError, TechnologyError, TraceError
+from simhw.trace import Trace
+
+CHIP_MAPPING = "eyeriss-alexnet"
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return Trace.load("lenet_digits").head(2)
+
+
+def test_an_exact_machine_puts_out_the_reference_and_says_so(trace: Trace) -> None:
+    result = simulate("eyeriss", trace)
+    assert [layer.output_matches for layer in result.layers] == [True] * len(trace.layers)
+    assert result.outputs_match is True
+    assert all(layer.output_error is None for layer in result.layers)
+
+
+def test_a_wrong_reference_output_is_noticed(trace: Trace) -> None:
+    tensors = {name: trace.tensor(name) for name in trace.tensor_names}
+    spoiled = np.array(tensors["conv1.expected"])
+    spoiled[0, 0, 0, 0] += 1
+    other = Trace(
+        name="spoiled", format=trace.format, graph=trace.graph, formats=trace.formats,
+        tensors=tensors | {"conv1.expected": spoiled}, aliases=trace.aliases,
+    )  # fmt: skip
+    first = simulate("eyeriss", other, layers=["conv1"]).layers[0]
+    assert first.output_matches is False
+    assert first.output_error is not None
+    step = 2.0 ** -trace.layer("conv1").formats["expected"].fraction
+    assert first.output_error["max"] == step
+
+
+def test_a_closed_loop_of_an_exact_machine_is_the_open_one_with_an_accuracy(trace: Trace) -> None:
+    opened, closed = simulate("eyeriss", trace), simulate("eyeriss", trace, closed_loop=True)
+    assert [x.cycles for x in closed.layers] == [x.cycles for x in opened.layers]
+    assert [dict(x.actions) for x in closed.layers] == [dict(x.actions) for x in opened.layers]
+    assert closed.outputs_match is True
+    assert opened.accuracy is None
+    assert trace.labels is not None
+    right = trace.output.reshape(trace.batch, -1).argmax(axis=1) == trace.labels
+    assert closed.accuracy == right.mean()
+
+
+def test_both_engines_leave_the_same_result(trace: Trace) -> None:
+    one = trace.head(1)
+    compiled, stepped = (simulate("eyeriss", one, layers=["fc3"], engine=e) for e in ("compiled", "stepped"))
+    a, b = compiled.to_dict(), stepped.to_dict()
+    for result in (a, b):
+        for key in ("engine", "digests"):
+            result.pop(key)
+        for layer in result["layers"]:
+            layer["details"].pop("pass_cycles", None)
+    assert a == b
+
+
+def test_energy_is_the_sum_over_components(trace: Trace) -> None:
+    totals = simulate("eyeriss", trace).totals
+    assert totals["total_energy_pj"] == math.fsum(totals["energy_pj"].values())
+
+
+def test_a_timeline_accounts_for_the_link_and_the_array(trace: Trace) -> None:
+    result = simulate("eyeriss", trace, layers=["conv2"], log=True)
+    assert result.timeline is not None
+    spans = [span for span in result.timeline if span[1] == "dram"]
+    busy = sum(end - start for _, _, _, start, end in spans)
+    assert busy == result.layers[0].activity["dram.busy"]
+    assert simulate("eyeriss", trace, layers=["conv2"]).layers[0].cycles == result.layers[0].cycles
+
+
+def test_without_values_only_the_outputs_are_missing(trace: Trace) -> None:
+    full, bare = simulate("eyeriss", trace), simulate("eyeriss", trace, values=False)
+    assert bare.outputs_match is None
+    assert [dict(x.actions) for x in full.layers] == [dict(x.actions) for x in bare.layers]
+    assert full.cycles == bare.cycles
+
+
+def test_the_same_run_leaves_the_same_bytes(trace: Trace) -> None:
+    assert simulate("eyeriss", trace).to_json() == simulate("eyeriss", trace).to_json()
+
+
+def test_an_override_changes_the_machine_and_its_digest(trace: Trace) -> None:
+    narrow = simulate("eyeriss", trace, overrides=["components.pes.columns=7"])
+    whole = simulate("eyeriss", trace)
+    assert narrow.built_from("multipliers") == whole.built_from("multipliers") // 2
+    assert narrow.digests["description"] != whole.digests["description"]
+
+
+def test_other_prices_cost_other_energies_for_the_same_counts(trace: Trace) -> None:
+    own, other = simulate("eyeriss", trace), simulate("eyeriss", trace, technology="tetris_45nm")
+    assert own.layers[0].actions == other.layers[0].actions
+    assert (own.technology, other.technology) == ("eyeriss_65nm", "tetris_45nm")
+    assert own.energy != other.energy
+
+
+def test_the_mapping_that_is_planned_is_the_one_that_runs(trace: Trace) -> None:
+    planned = plan_mapping("eyeriss", [(x.name, x.shape) for x in trace.layers])
+    assert planned == {x.name: x.mapping for x in simulate("eyeriss", trace).layers}
+    assert simulate("eyeriss", trace, mapping=planned).cycles == simulate("eyeriss", trace).cycles
+
+
+def test_an_unknown_layer_is_refused(trace: Trace) -> None:
+    with pytest.raises(TraceError) as error:
+        simulate("eyeriss", trace, layers=["conv3"])
+    assert str(error.value).endswith(
+        "has no layer 'conv3'; did you mean 'conv2'? known: conv1, conv2, fc1, fc2, fc3"
+    )
+
+
+def test_an_unknown_engine_is_refused(trace: Trace) -> None:
+    with pytest.raises(DescriptionError, match=r"^engine: unknown 'steped'; did you mean 'stepped'\?"):
+        simulate("eyeriss", trace, engine="steped")
+
+
+def test_a_closed_loop_wants_the_whole_network(trace: Trace) -> None:
+    with pytest.raises(DescriptionError, match=r"^closed loop: wants the whole network and its values"):
+        simulate("eyeriss", trace, layers=["conv1"], closed_loop=True)
+
+
+def test_a_mapping_of_another_network_is_refused(trace: Trace) -> None:
+    with pytest.raises(MappingError) as error:
+        simulate("eyeriss", trace, mapping="eyeriss-alexnet-table3", layers=["fc1"])
+    assert str(error.value) == (
+        "eyeriss-alexnet-table3: maps conv1, conv2, conv3, conv4, conv5; the trace has fc1"
+    )
+
+
+def test_an_illegal_mapping_file_names_itself_and_the_layer(trace: Trace, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nlayers:\n  conv1: {m: 6, n: 1, e: 28, p: 60, q: 1, r: 1, t: 1}\n")
+    with pytest.raises(MappingError) as error:
+        simulate("eyeriss", trace, mapping=file)
+    assert f"{file}: layers.conv1: p: 60 partial sums, the psum scratchpad holds 24" in error.value.faults
+
+
+def test_a_table_without_a_price_is_refused(trace: Trace, tmp_path: Path) -> None:
+    table = tmp_path / "poor.yaml"
+    table.write_text(
+        "name: poor\nsource: made up for a test\nunit: pJ\n"
+        "sources: {here: made up for a test}\n"
+        "entries:\n  mac_unit.mul: {energy_pj: 1, bits: 16, source: here}\n"
+    )
+    with pytest.raises(TechnologyError):
+        simulate("eyeriss", trace, technology=table)
