@@ -86,6 +86,12 @@ def test_what_run_prints_names_stalls_energy_and_what_was_not_simulated():
     assert "not simulated, run in the reference model at no cost: pool1 (maxpool)" in text
 
 
+def test_many_operators_that_were_not_simulated_are_counted():
+    pools = tuple({"name": f"pool{i}", "op": "maxpool"} for i in range(9))
+    text = result_text(result(not_simulated=(*pools, {"name": "norm1", "op": "lrn"})))
+    assert text.endswith("at no cost: 9 maxpool, 1 lrn")
+
+
 def test_an_output_that_differs_stands_out():
     wrong = result(layers=(layer("conv1", 120, {}, 600, 0, output_matches=False),))
     assert layer_table(wrong).rows[0][-1] == "DIFFERS"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +103,16 @@ def result_text(result: Result) -> str:
     if result.unpriced:
         lines.append(f"without a price, so not in the energy: {', '.join(result.unpriced)}")
     if result.not_simulated:
-        operators = ", ".join(f"{x['name']} ({x['op']})" for x in result.not_simulated)
-        lines.append(f"not simulated, run in the reference model at no cost: {operators}")
+        lines.append(f"not simulated, run in the reference model at no cost: {_operators(result)}")
     return "\n".join(lines).rstrip()
+
+
+def _operators(result: Result) -> str:
+    """Return the operators that were not simulated, by name; where they are many, how many of each."""
+    if len(result.not_simulated) <= 8:
+        return ", ".join(f"{x['name']} ({x['op']})" for x in result.not_simulated)
+    kinds = Counter(x["op"] for x in result.not_simulated)
+    return ", ".join(f"{n} {op}" for op, n in kinds.most_common())
 
 
 def comparison_table(comparison: Comparison) -> Table:
