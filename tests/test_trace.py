@@ -449,6 +449,13 @@ def test_replacing_a_layers_inputs_leaves_the_tensor_they_were_an_alias_of():
     assert other.layer("fc1").formats == trace.layer("fc1").formats
 
 
+def test_other_images_are_told_from_the_same_in_another_form():
+    trace = small_trace()
+    changed = {"input": trace.tensor("input") ^ np.int16(1)}
+    assert trace.replace(changed).digests["inputs"] == trace.digests["inputs"]
+    assert trace.replace(changed, other_images=True).digests["inputs"] != trace.digests["inputs"]
+
+
 def test_importing_traces_brings_in_no_heavy_library():
     heavy = ("safetensors", "yaml", "pydantic", "numba")
     code = f"import sys, simhw.trace; print([m for m in {heavy} if m in sys.modules])"

@@ -233,6 +233,15 @@ def test_the_workloads_own_files_are_taken_where_they_are_found(tmp_path, monkey
     assert export(workload, weights="random", data="digits").provenance["inputs"] == "digits (test)"
 
 
+def test_files_beside_a_workload_are_its_own(tmp_path):
+    (tmp_path / "net.yaml").write_text(
+        NETWORK.replace("layers:", "weights: {file: own_weights.npz}\nlayers:")
+    )
+    workload = load_workload(tmp_path / "net.yaml")
+    np.savez(tmp_path / "own_weights.npz", **arrays_for(workload))
+    assert export(workload).provenance["weights"] == "own_weights.npz"
+
+
 def test_data_that_is_not_there_says_where_it_was_looked_for(network, tmp_path, monkeypatch):
     monkeypatch.setenv("SIMHW_DATA", str(tmp_path))
     with fails_with(

@@ -87,9 +87,9 @@ def find_data(name: str | Path, folder: str | Path | None = None) -> Path:
     return found
 
 
-def find_named(name: str | Path, folder: str | Path | None = None) -> Path | None:
-    """Return the file of this name in `folder`, else in the folder SIMHW_DATA, else among what ships."""
-    places = (*_places(folder), shipped.folder("traces"))
+def find_named(name: str | Path, folder: str | Path | None = None, beside: Path | None = None) -> Path | None:
+    """Return the file of this name in `folder`, SIMHW_DATA, the folder `beside`, or among what ships."""
+    places = (*_places(folder), *([beside] if beside else ()), shipped.folder("traces"))
     return next((place / name for place in places if (place / name).exists()), None)
 
 

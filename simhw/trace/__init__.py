@@ -203,9 +203,14 @@ class Trace:
         graph: Mapping[str, Any] | None = None,
         name: str | None = None,
         provenance: Mapping[str, Any] | None = None,
+        other_images: bool = False,
     ) -> Trace:
-        """Return a trace in memory with some tensors replaced; the others are shared with this one."""
+        """Return a trace in memory with some tensors replaced; the others are shared with this one.
+
+        With `other_images` a new `input` holds other images, and not this trace's in another form.
+        """
         return self._with(
+            image_digests=None if other_images else self.image_digests,
             name=name or self.name,
             graph=graph or self.graph,
             formats={**self.formats, **(formats or {})},

@@ -20,7 +20,7 @@ from simhw.reference.numbers import quantize
 from simhw.reference.ops import LAYERS
 from simhw.shapes import FLOAT32, NumberFormat
 from simhw.trace import Trace, image_digests_of
-from simhw.workload.network import DataSource, Workload
+from simhw.workload.network import Workload
 from simhw.workload.weights import draw_weights, load_weights
 
 _IMAGES_AT_ONCE = 16
@@ -48,10 +48,11 @@ def export(
 
     `data` is digits, synthetic[:sparsity=S,negative=P], a file or folder of images, or a folder in which the
     workload's own files of data and weights lie; where it is not given, those files are looked for in
-    SIMHW_DATA, and failing that the workload's default is taken. `weights` is a file, or "random"; where it
-    is not given, the workload's file if it is found, else its seed. `seed` replaces the workload's, for
-    drawn weights and synthetic inputs. What was taken is in the trace's provenance. `progress` is told
-    (nodes done, nodes in all, name). Outputs beyond 256 MiB lie in an unnamed temporary file, not in memory.
+    SIMHW_DATA and beside the workload, and failing that the workload's default is taken. `weights` is a
+    file, or "random"; where it is not given, the workload's file if it is found, else its seed. `seed`
+    replaces the workload's, for drawn weights and synthetic inputs. What was taken is in the trace's
+    provenance. `progress` is told (nodes done, nodes in all, name). Outputs beyond 256 MiB lie in an
+    unnamed temporary file, not in memory.
     """
     if format not in FORMATS:
         raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
@@ -103,7 +104,7 @@ def load_inputs(
     request = datasets.Request(
         shape=workload.input_shape, images=images, first=first, split=split, array=own.array, fit=own.fit
     )
-    batch = datasets.load(_data_source(own, data), request, seed=seed)
+    batch = datasets.load(_data_source(workload, data), request, seed=seed)
     if batch.ready:
         return batch
     pixels = batch.pixels[:, ::-1] if own.order == "bgr" else batch.pixels
@@ -122,7 +123,7 @@ def load_params(
     own = workload.weights
     path: Path | None = None
     if weights is None and own.file is not None:
-        path = datasets.find_named(own.file, _folder(data))
+        path = datasets.find_named(own.file, _folder(data), _beside(workload))
     elif weights is not None and str(weights) != "random":
         path = datasets.find_data(weights, _folder(data))
     if path is not None:
@@ -132,15 +133,20 @@ def load_params(
     return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
 
 
-def _data_source(own: DataSource, data: str | Path | None) -> str | Path:
+def _data_source(workload: Workload, data: str | Path | None) -> str | Path:
+    own = workload.data
     if data is not None and datasets.is_made(data):
         return str(data)
-    named = None if own.file is None else datasets.find_named(own.file, _folder(data))
+    named = None if own.file is None else datasets.find_named(own.file, _folder(data), _beside(workload))
     if data is None:
         return named or own.default
     given = datasets.find_data(data)
     within = named is not None and given.is_dir() and named.is_relative_to(given)
     return named if within and named is not None else given
+
+
+def _beside(workload: Workload) -> Path | None:
+    return workload.path.parent if workload.path else None
 
 
 def _folder(data: str | Path | None) -> Path | None:
