@@ -131,7 +131,14 @@ def simulate(
         clock_mhz=description.clock_mhz,
         trace=source.name,
         engine=engine,
-        options=description.options.to_dict() | {"values": values, "closed_loop": closed_loop},
+        options=description.options.to_dict()
+        | {
+            "values": values,
+            "closed_loop": closed_loop,
+            "layers": None if layers is None else list(layers),
+            "mapping": None if mapping is None else "given" if isinstance(mapping, Mapping) else str(mapping),
+            "overrides": dict(overrides) if isinstance(overrides, Mapping) else list(overrides),
+        },
         versions=dict(_versions()),
         digests={"description": description.digest} | source.digests,
         parts=run.parts,
