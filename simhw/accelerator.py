@@ -136,7 +136,9 @@ def simulate(
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
-            "mapping": None if mapping is None else "given" if isinstance(mapping, Mapping) else str(mapping),
+            "mapping": {k: dict(v) for k, v in mapping.items()}
+            if isinstance(mapping, Mapping)
+            else mapping and str(mapping),
             "overrides": dict(overrides) if isinstance(overrides, Mapping) else list(overrides),
         },
         versions=dict(_versions()),
