@@ -14,14 +14,15 @@ from simhw.errors import SimhwError
 def check_output(path: str | Path, error: type[SimhwError] = SimhwError) -> Path:
     """Return `path` if a file can be written there; raise before hours of work if it cannot."""
     given = Path(path)
-    if given.is_dir():
-        raise error(f"{path}: is a directory; wants the name of a file to write")
     parent = given.parent
-    if not parent.exists():
-        raise error(f"{path}: there is no folder {str(parent)!r}; make it first")
-    if not parent.is_dir():
-        raise error(f"{path}: {str(parent)!r} is not a folder; wants a file name in a folder")
-    target = given if given.exists() else parent
+    with _said(path, error):
+        if given.is_dir():
+            raise error(f"{path}: is a directory; wants the name of a file to write")
+        if not parent.exists():
+            raise error(f"{path}: there is no folder {str(parent)!r}; make it first")
+        if not parent.is_dir():
+            raise error(f"{path}: {str(parent)!r} is not a folder; wants a file name in a folder")
+        target = given if given.exists() else parent
     if not os.access(target, os.W_OK):
         raise error(f"{path}: cannot be written: no permission for {str(target)!r}")
     return given

@@ -263,11 +263,11 @@ class Result:
     def from_json(cls, path: str | Path) -> Result:
         """Read a result file; ResultError, in one line, for one that is not whole."""
         given = Path(path)
-        if given.is_dir():
-            raise ResultError(f"{path}: is a directory; wants a result file (.json)")
-        if not given.exists():
-            raise ResultError(f"{path}: no such file; {REMAKE}")
         try:
+            if given.is_dir():
+                raise ResultError(f"{path}: is a directory; wants a result file (.json)")
+            if not given.exists():
+                raise ResultError(f"{path}: no such file; {REMAKE}")
             text = given.read_text(encoding="utf-8")
         except OSError as fault:
             raise ResultError(f"{path}: cannot be read: {fault.strerror}") from None

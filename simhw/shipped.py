@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from simhw.errors import SimhwError, did_you_mean
@@ -36,11 +37,11 @@ def find(kind: str, name: str | Path, suffix: str, error: type[SimhwError] = Sim
     """
     given = Path(name)
     for candidate in (given, Path(f"{name}{suffix}")):
-        if is_file(candidate):
+        if os.path.isfile(candidate):
             return candidate
     if given.suffix == "" or given.suffix == suffix:
         inside = folder(kind) / f"{given.name.removesuffix(suffix)}{suffix}"
-        if given.parent in (Path("."), Path(kind)) and is_file(inside):
+        if given.parent in (Path("."), Path(kind)) and os.path.isfile(inside):
             return inside
     try:
         if given.is_dir():
@@ -49,11 +50,3 @@ def find(kind: str, name: str | Path, suffix: str, error: type[SimhwError] = Sim
         raise error(f"{name}: cannot be read: {reason.strerror}; wants a {suffix} file") from None
     hint = did_you_mean(given.name.removesuffix(suffix), names(kind, suffix))
     raise error(f"{name}: no such file, and no shipped {KINDS[kind]} has that name{hint}")
-
-
-def is_file(path: Path) -> bool:
-    """Return whether a file is there; what the system will not even look for is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False

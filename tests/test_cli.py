@@ -239,6 +239,20 @@ def test_check_says_what_each_file_is(command, here, tiny):
     ]  # fmt: skip
 
 
+def test_check_knows_energies_of_accelergy_in_either_shape_and_a_table_that_names_them(command, here):
+    (here / "old.yaml").write_text("energy_reference_table: {chip.mac: {mul: {energy: 2}}}\n")
+    (here / "new.yaml").write_text(
+        "ERT:\n  tables:\n    - {name: chip.a, actions: &actions [{name: mul, energy: 2}]}\n"
+        "    - {name: chip.b, actions: *actions}\n"
+    )
+    (here / "named.yaml").write_text("name: mine\nsource: measured here\naccelergy: new.yaml\n")
+    done = command("check", "old.yaml", "new.yaml", "named.yaml")
+    assert (done.code, done.err) == (0, [])
+    assert done.out.splitlines() == [
+        "old.yaml: ok, technology old", "new.yaml: ok, technology new", "named.yaml: ok, technology mine",
+    ]  # fmt: skip
+
+
 def test_check_names_every_fault_of_every_file(command, here):
     (here / "a.yaml").write_text("name: a\nclock_mhz: -1\ndataflow: row_stationry\ncomponents: {}\n")
     (here / "empty.json").write_text("")

@@ -79,4 +79,3 @@ def test_a_name_too_long_for_the_file_system_is_told(here, name):
     assert refusal("accelerators", name) == (
         f"{name}: cannot be read: File name too long; wants a .yaml file"
     )
-    assert not shipped.is_file(Path(name))

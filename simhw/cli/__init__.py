@@ -568,7 +568,7 @@ def _data_folder(given: str | None) -> Path | None:
     named = given or os.environ.get("SIMHW_DATA")
     if not named:
         return None
-    if not Path(named).is_dir():
+    if not os.path.isdir(named):
         where = "--data" if given else "SIMHW_DATA"
         raise DataError(f"{named}: no such folder; {where} wants the folder where data and weights lie")
     return Path(named)

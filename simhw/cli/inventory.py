@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,7 +178,7 @@ def check(path: Path) -> Checked:
 
 
 def _kind_of(path: Path) -> str:
-    if not path.exists():
+    if not os.path.exists(path):
         raise SimhwError(f"{path}: no such file")
     if path.is_dir():
         raise SimhwError(f"{path}: is a directory; wants a file")
@@ -189,11 +190,11 @@ def _kind_of(path: Path) -> str:
         raise SimhwError(f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json")
     from simhw import yamlfile
 
-    value = yamlfile.read(path, SimhwError, "a description, mapping, workload or technology table").value
-    fields = value if isinstance(value, dict) else {}
+    wants = "a description, mapping, workload or technology table"
+    fields = yamlfile.read(path, SimhwError, wants, aliases=True).value
     marks = {
         "accelerator": ("components", "dataflow", "clock_mhz"),
-        "technology": ("entries", "ERT", "free"),
+        "technology": ("entries", "free", "accelergy", "ERT", "energy_reference_table"),
         "workload": ("input", "nodes", "data", "weights"),
     }
     if isinstance(fields.get("layers"), dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import operator
+import os
 import sys
 import zlib
 from collections.abc import Mapping
@@ -82,7 +83,7 @@ def component_kinds() -> dict[str, type[Component]]:
 def load_plugin(path: str | Path) -> None:
     """Run a user's Python file so that its components, dataflows and twins register themselves."""
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise PluginError(f"{path}: no such file; --plugin wants a Python file")
     # two files of one name in two folders are two plug-ins, and one file read twice is one
     name = f"simhw_plugin_{file.stem}_{zlib.crc32(str(file.resolve()).encode()):08x}"

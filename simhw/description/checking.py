@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def _technology(document: Document, folder: Path | None) -> str | None:
         document.fault(("technology",), f"is missing; {wants}; known: {', '.join(known)}")
         return None
     name = _outside(document, "technology", known, "technology table", folder)
-    if name is not None and Path(name).is_file():
+    if name is not None and os.path.isfile(name):
         try:
             load_technology(name)
         except TechnologyError as error:  # its faults carry the lines of its own file
@@ -150,7 +151,7 @@ def _outside(
         return given
     seen_from = Path() if folder is None or document.is_override((field,)) else folder
     path = seen_from / given
-    if not path.is_file():
+    if not os.path.isfile(path):
         document.fault((field,), f"no such file: {path}; wants the name or the path of a {what}")
     return str(path)
 

@@ -77,7 +77,7 @@ class Request:
 
 def find_data(name: str | Path, folder: str | Path | None = None) -> Path:
     """Return the file or folder meant by `name`: a path, or else what `find_named` finds."""
-    found = Path(name) if Path(name).exists() else find_named(name, folder)
+    found = Path(name) if os.path.exists(name) else find_named(name, folder)
     if found is None:
         looked = "".join(f" or in {place}" for place in _places(folder))
         raise DataError(
@@ -90,7 +90,7 @@ def find_data(name: str | Path, folder: str | Path | None = None) -> Path:
 def find_named(name: str | Path, folder: str | Path | None = None, beside: Path | None = None) -> Path | None:
     """Return the file of this name in `folder`, SIMHW_DATA, the folder `beside`, or among what ships."""
     places = (*_places(folder), *([beside] if beside else ()), shipped.folder("traces"))
-    return next((place / name for place in places if (place / name).exists()), None)
+    return next((place / name for place in places if os.path.exists(place / name)), None)
 
 
 def _places(folder: str | Path | None) -> list[Path]:
@@ -103,9 +103,9 @@ def load(source: str | Path, request: Request, *, seed: int = 0) -> Images:
         options = check_source(str(source))
         return synthetic(request, seed=seed, **options) if str(source) != "digits" else digits(request)
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_folder(path, request)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{path}: no such file or folder; wants a data set, digits, or synthetic")
     return _from_file(path, request)
 

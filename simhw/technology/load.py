@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from simhw import shipped
@@ -40,7 +41,7 @@ def load_technology(name_or_path: str | Path) -> Technology:
 def _read_ert_of(document: Document, given: str) -> tuple[accelergy.Ert, str] | None:
     """Read the ERT that a table names, its path seen from the table; its faults stand with its lines."""
     path = Path(document.file).parent / given
-    if not shipped.is_file(path):
+    if not os.path.isfile(path):
         document.fault(("accelergy",), f"no such file: {path}; wants the ERT that Accelergy wrote")
         return None
     inner = _read(path)

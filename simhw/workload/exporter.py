@@ -150,7 +150,7 @@ def _beside(workload: Workload) -> Path | None:
 
 
 def _folder(data: str | Path | None) -> Path | None:
-    return Path(data) if data is not None and Path(data).is_dir() else None
+    return Path(data) if data is not None and os.path.isdir(data) else None
 
 
 def _check_size(workload: Workload, images: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -134,9 +135,9 @@ def _without_folded(graph: Graph, arrays: _Arrays) -> Graph:
 
 
 def _opened(path: Path) -> _Arrays:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WorkloadError(f"{path}: is a directory; wants an .npz or .safetensors file of weights")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WorkloadError(f"{path}: no such file; wants an .npz or .safetensors file of weights")
     if path.suffix.lower() == ".safetensors":
         return _Safetensors(path)
