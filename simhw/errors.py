@@ -34,6 +34,10 @@ class TraceError(SimhwError):
     """A trace file is cut short, altered, of another version or not a trace."""
 
 
+class TransformError(SimhwError):
+    """A transform was asked for what its layer does not allow."""
+
+
 class TechnologyError(SimhwError):
     """A technology table is wrong, or has no price for an action."""
 

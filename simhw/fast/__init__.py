@@ -6,6 +6,13 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
+from simhw.fast.early_termination import (
+    BY_PREDICTION,
+    BY_SIGN,
+    COMPLETE,
+    early_termination,
+    early_termination_plain,
+)
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.row_stationary import pass_timing
@@ -13,12 +20,17 @@ from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.zeros import nonzero_taps
 
 __all__ = [
+    "BY_PREDICTION",
+    "BY_SIGN",
+    "COMPLETE",
     "NONE",
     "RELU",
     "RELU6",
     "conv_accumulate",
     "conv_accumulate_plain",
     "conv_float32",
+    "early_termination",
+    "early_termination_plain",
     "nonzero_taps",
     "pass_timing",
     "play_passes",

@@ -1,0 +1,182 @@
+"""Sums that stop early stop where their definition says, on every geometry and at the awkward ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_fast_conv import GEOMETRIES, HIGHEST, LOWEST, any_geometry
+
+from simhw.fast import conv_accumulate
+from simhw.fast.early_termination import (
+    BY_PREDICTION,
+    BY_SIGN,
+    COMPLETE,
+    early_termination,
+    early_termination_plain,
+    step_windows,
+    step_windows_plain,
+)
+
+
+def ordered(weights, prefixes, rng):
+    """Put the negative weights behind the `prefix` first of each filter last, all in any order."""
+    order = np.argsort(rng.random(weights.shape), axis=1)
+    for m, prefix in enumerate(prefixes):
+        negative = weights[m, order[m, prefix:]] < 0
+        order[m, prefix:] = order[m, prefix:][np.argsort(negative, kind="stable")]
+    sorted_weights = np.take_along_axis(weights, order, axis=1)
+    behind = np.arange(weights.shape[1]) >= prefixes[:, None]
+    negatives_from = weights.shape[1] - (behind & (sorted_weights < 0)).sum(axis=1)
+    return sorted_weights, order.astype(np.int32), negatives_from.astype(np.int32)
+
+
+def drawn(geometry, seed, low=0, high=HIGHEST, predictive=False, weights_within=(LOWEST, HIGHEST)):
+    """A layer whose sums stop all over, as positional arguments."""
+    images, channels, height, width, filters, taps, stride, pad, dilation, groups = geometry
+    rng = np.random.default_rng(seed)
+    inputs = rng.integers(low, high, (images, channels, height, width), endpoint=True).astype(np.int16)
+    size = channels // groups * taps[0] * taps[1]
+    weights = rng.integers(*weights_within, (filters, size), endpoint=True).astype(np.int16)
+    prefix = rng.integers(0, size, filters, endpoint=True) if predictive else np.zeros(filters, int)
+    spread = int(max(abs(low), high) * float(np.abs(weights_within).max()) * np.sqrt(size))
+    bias, thresholds = rng.integers(-spread, spread + 1, (2, filters))
+    weights, order, negatives_from = ordered(weights, prefix, rng)
+    return (
+        inputs, weights, order, bias, prefix.astype(np.int32), thresholds, negatives_from,
+        taps, stride, pad, dilation, groups,
+    )  # fmt: skip
+
+
+def one_filter(weights, inputs, bias=0, prefix=0, threshold=0, **options):
+    """What becomes of one filter's only window; weights come in the order in which they are executed."""
+    weights = np.array([weights], np.int16)
+    behind = np.arange(weights.size) >= prefix
+    order = np.arange(weights.size, dtype=np.int32)[None, ::-1]
+    data = np.array(inputs, np.int16)[::-1].reshape(1, -1, 1, 1)
+    layer = (
+        data, weights, order, np.array([bias]), np.array([prefix]), np.array([threshold]),
+        np.array([weights.size - (behind & (weights[0] < 0)).sum()]),
+        (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1,
+    )  # fmt: skip
+    assert_exact(layer, **options)
+    return tuple(result.item() for result in early_termination(*layer, **options))
+
+
+def assert_exact(layer, **options):
+    results = early_termination(*layer, **options)
+    options.pop("threads", None)
+    expected = early_termination_plain(*layer, **options)
+    for name, result, wanted in zip(("sums", "macs", "stopped"), results, expected, strict=True):
+        assert result.dtype == wanted.dtype
+        np.testing.assert_array_equal(result, wanted, err_msg=name)
+
+
+def test_sums_of_2_minus_3_and_minus_9_take_3_2_and_1_products():
+    # the case of the paper's figure: unaltered, exact, predictive
+    inputs = [2, 1, 1]
+    assert one_filter([1, -5, -6], inputs, inclusive=False)[1:] == (2, BY_SIGN)
+    assert one_filter([1, -5, -6], inputs)[0] == -3
+    assert one_filter([1, -5, -6], inputs, prefix=1, threshold=3) == (2, 1, BY_PREDICTION)
+    layer = (
+        np.array(inputs, np.int16).reshape(1, 3, 1, 1),
+        np.array([1, -5, -6], np.int16).reshape(1, 3, 1, 1),
+    )
+    assert conv_accumulate(*layer, np.array([0]), (1, 1), (0, 0, 0, 0), (1, 1), 1).item() == -9
+
+
+@pytest.mark.parametrize(
+    ("case", "outcome"),
+    [
+        ({"weights": [3, 4], "inputs": [1, 1], "bias": -100}, (-93, 2, COMPLETE)),  # nothing to look after
+        ({"weights": [-1, -1, -1], "inputs": [1, 1, 1], "bias": 1}, (-1, 2, BY_SIGN)),
+        ({"weights": [-1, -1, -1], "inputs": [0, 0, 0], "bias": -1}, (-1, 1, BY_SIGN)),  # not before one
+        ({"weights": [-1, -1, -1], "inputs": [0, 0, 0], "bias": 0}, (0, 3, COMPLETE)),
+        ({"weights": [-1, -1], "inputs": [0, 0], "inclusive": True}, (0, 1, BY_SIGN)),
+        ({"weights": [-1, -1], "inputs": [1, 1], "bias": 2, "inclusive": True}, (0, 2, BY_SIGN)),
+        ({"weights": [0, 0], "inputs": [9, 9], "bias": -5}, (-5, 2, COMPLETE)),
+        ({"weights": [-7], "inputs": [1]}, (-7, 1, BY_SIGN)),
+        ({"weights": [7], "inputs": [1]}, (7, 1, COMPLETE)),
+        ({"weights": [5, -5], "inputs": [1, 2]}, (-5, 2, BY_SIGN)),  # at the very end
+        ({"weights": [-5, 9], "inputs": [1, 1], "prefix": 1, "threshold": -5}, (4, 2, COMPLETE)),
+        ({"weights": [-5, 9], "inputs": [1, 1], "prefix": 1, "threshold": -4}, (-5, 1, BY_PREDICTION)),
+        ({"weights": [-5, 9], "inputs": [1, 1], "prefix": 1, "threshold": -5, "inclusive": True},
+         (-5, 1, BY_PREDICTION)),
+        ({"weights": [-5, 3, -1, -1], "inputs": [1] * 4, "prefix": 1, "threshold": -9}, (-3, 3, BY_SIGN)),
+        ({"weights": [-5, 3], "inputs": [1, 1], "prefix": 2, "threshold": -1}, (-2, 2, BY_PREDICTION)),
+        ({"weights": [-5, 3], "inputs": [1, 1], "prefix": 2, "threshold": -2}, (-2, 2, COMPLETE)),
+        ({"weights": [2, -1, -1], "inputs": [1, -1, 9], "bias": -3}, (0 - 3 + 3 - 9, 3, BY_SIGN)),
+        ({"weights": [1, -1, -1], "inputs": [1, 9, -32]}, (-8, 2, BY_SIGN)),  # it would have come back
+        ({"weights": [LOWEST] * 4, "inputs": [LOWEST] * 4, "bias": -1}, (4 * LOWEST**2 - 1, 4, COMPLETE)),
+        ({"weights": [LOWEST] * 4, "inputs": [HIGHEST] * 4, "bias": 1 << 40},
+         ((1 << 40) + 4 * LOWEST * HIGHEST, 4, COMPLETE)),
+        ({"weights": [LOWEST] * 4, "inputs": [HIGHEST] * 4, "bias": -3 * LOWEST * HIGHEST - 1},
+         (-1, 3, BY_SIGN)),
+    ],
+)  # fmt: skip
+def test_one_window_by_hand(case, outcome):
+    assert one_filter(**case) == outcome
+
+
+@pytest.mark.parametrize("predictive", [False, True], ids=["exact", "predictive"])
+@pytest.mark.parametrize("low", [0, -3, LOWEST])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_every_geometry_equals_the_definition(geometry, low, predictive):
+    for options in ({}, {"inclusive": True, "pad_value": 7}, {"pad_value": low}):
+        assert_exact(drawn(geometry, seed=1, low=low, predictive=predictive), **options)
+
+
+@given(
+    seed=st.integers(0, 1 << 32),
+    low=st.sampled_from([0, 0, 0, -2, LOWEST]),
+    high=st.sampled_from([1, 3, 255, HIGHEST]),
+    within=st.sampled_from([(-2, 2), (-100, 100), (LOWEST, HIGHEST), (LOWEST, LOWEST), (0, 9), (-9, -1)]),
+    predictive=st.booleans(),
+    inclusive=st.booleans(),
+    pad_value=st.sampled_from([0, 1, HIGHEST, -1]),
+    threads=st.sampled_from([None, 1, 3]),
+)
+def test_drawn_layers_equal_the_definition(
+    seed, low, high, within, predictive, inclusive, pad_value, threads
+):  # fmt: skip
+    geometry = any_geometry(np.random.default_rng(seed))
+    layer = drawn(geometry, seed, low, high, predictive, within)
+    assert_exact(layer, inclusive=inclusive, pad_value=pad_value, threads=threads)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_behind_a_relu_exact_mode_puts_out_what_the_dense_convolution_does(geometry):
+    layer = drawn(geometry, seed=3)
+    inputs, weights, order, bias, *_, taps, stride, pad, dilation, groups = layer
+    natural = np.empty_like(weights)
+    np.put_along_axis(natural, order.astype(np.int64), weights, axis=1)
+    dense = conv_accumulate(
+        inputs, natural.reshape(len(weights), -1, *taps), bias, stride, pad, dilation, groups
+    )
+    sums, macs, stopped = early_termination(*layer)
+    np.testing.assert_array_equal(np.maximum(sums, 0), np.maximum(dense, 0))
+    assert (macs[stopped == COMPLETE] == weights.shape[1]).all()
+    assert (sums[stopped == BY_SIGN] < 0).all()
+
+
+def test_narrow_types_and_lists_will_do():
+    inputs, weights, *rest = drawn(GEOMETRIES[4], seed=4, high=127, weights_within=(-128, 127))
+    rest = [x.tolist() if isinstance(x, np.ndarray) else list(x) if isinstance(x, tuple) else x for x in rest]
+    assert_exact((inputs.astype(np.int8), weights.astype(np.int8), *map(np.asarray, rest[:5]), *rest[5:]))
+
+
+def test_tiles_equal_plain():
+    geometry = GEOMETRIES[3]
+    inputs, *layer, taps, stride, pad, dilation, groups = drawn(geometry, seed=5, predictive=True)
+    padded = np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]))
+    out_size = early_termination_plain(inputs, *layer, taps, stride, pad, dilation, groups)[0].shape[2:]
+    results = []
+    for step in (step_windows, step_windows_plain):
+        shape = len(inputs), len(layer[0]), out_size[0] * out_size[1]
+        written = [np.full(shape, 77, kind) for kind in (np.int64, np.int32, np.uint8)]
+        step(padded, *layer, taps, stride, dilation, groups, True, out_size, 1, 4, *written)
+        results.append(written)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert (one == 77).any()
