@@ -81,6 +81,7 @@ def toys(no_kinds, monkeypatch):
             "pes": core.Role(fields=("lanes",), grid=True, about="the array"),
             "dram": core.Role(fields=("clock_mhz",)),
         }
+        TRANSFORMS = ("quantize", "sign_order")
 
         @dataclass(frozen=True, kw_only=True)
         class Options(core.Spec):
@@ -624,4 +625,14 @@ for name in ("mmeo", "bad"):
     assert done.stdout.splitlines() == [
         "mmeo: no plug-in of that name is installed; did you mean 'memo'? known: bad, memo",
         "bad: could not be loaded: ModuleNotFoundError: No module named 'memo_absent'",
+    ]
+
+
+def test_a_transform_that_the_dataflow_does_not_take_is_refused(toy, toys, monkeypatch):
+    monkeypatch.setattr(toys, "TRANSFORMS", ("quantize",))
+    file = toy(("options:", "transforms: [sign_order]\noptions:"))
+    with pytest.raises(DescriptionError) as error:
+        load_accelerator(file)
+    assert [fault.partition(": ")[2] for fault in error.value.faults] == [
+        "transforms[0]: toy_flow does not take 'sign_order'; it takes: quantize"
     ]

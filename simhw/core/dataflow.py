@@ -87,6 +87,7 @@ class Dataflow:
     KIND: ClassVar[str] = ""
     ROLES: ClassVar[Mapping[str, Role]] = {}
     COUPLED: ClassVar[bool] = False
+    TRANSFORMS: ClassVar[tuple[str, ...]] = ()  # that a description may ask for
     Options: ClassVar[type[Spec]] = Spec
 
     def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:

@@ -57,7 +57,7 @@ def checked(document: Document, source: Path | None, folder: Path | None) -> Des
     specs.check(document, (), Head, {f: found[f] for f in specs.names(Head) if f in found})
     dataflow = _dataflow(document)
     options = _options(document, dataflow)
-    transforms = _transforms(document)
+    transforms = _transforms(document, dataflow)
     technology = _technology(document, folder)
     mapping = _outside(document, "mapping", shipped.names(MAPPINGS, ".yaml"), "mapping", folder)
     parts = _parts(document, dataflow)
@@ -104,7 +104,7 @@ def _options(document: Document, dataflow: type[core.Dataflow] | None) -> core.S
     return None if dataflow is None else specs.build(document, place, dataflow.Options, given or {})
 
 
-def _transforms(document: Document) -> tuple[str, ...]:
+def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> tuple[str, ...]:
     given = document.value.get("transforms")
     if given is None:
         return ()
@@ -115,6 +115,11 @@ def _transforms(document: Document) -> tuple[str, ...]:
     for i, name in enumerate(given):
         if not isinstance(name, str) or name not in known:
             document.fault(("transforms", i), f"unknown transform {show(name)}{did_you_mean(name, known)}")
+        elif dataflow is not None and name not in dataflow.TRANSFORMS:
+            takes = ", ".join(dataflow.TRANSFORMS) or "none"
+            document.fault(
+                ("transforms", i), f"{dataflow.KIND} does not take {show(name)}; it takes: {takes}"
+            )
     return tuple(given)
 
 

@@ -29,7 +29,10 @@ from simhw.result import LayerResult, Result
 FORMATS = ("png", "svg", "pdf")
 INK, FAINT, GRID, TRACK = "#1f2933", "#7b8794", "#e4e7eb", "#f1f3f5"
 WORK = "#2f5d8a"
-COLOURS = (WORK, "#e0954a", "#6aa38c", "#8d7bab", "#cdb75c", "#63aecb", "#a97c6b", "#9aa5b1")
+COLOURS = (
+    WORK, "#e0954a", "#6aa38c", "#8d7bab", "#cdb75c", "#63aecb", "#a97c6b", "#9aa5b1", "#d491b5", "#4f6d4f",
+    "#6b6ecf", "#c7bfa8",
+)  # fmt: skip
 NOTHING = "#d5dae0"
 # what means the same in every figure keeps its colour
 OWN_COLOURS = {
