@@ -18,7 +18,7 @@ import numpy as np
 from simhw.errors import MappingError, did_you_mean
 from simhw.shapes import LayerShape
 
-OBJECTIVES = ("cycles", "processing", "dram", "buffer")
+OBJECTIVES = ("cycles", "processing", "energy", "dram", "buffer")
 
 
 def ceil_div(a: Any, b: Any) -> Any:
@@ -76,33 +76,35 @@ class RowStationaryMapping:
         return self.g * self.t * self.r
 
 
-def sets_that_fit(rows: int, e: int, limits: ArrayLimits) -> int:
-    """Return how many sets fit; one wider than the array is cut into pieces stacked upwards."""
-    stacked = limits.rows // rows
-    if e <= limits.columns:
-        return stacked * (limits.columns // e)
-    return stacked // ceil_div(e, limits.columns)
+def chains_that_fit(rows: int, r: int, e: int, limits: ArrayLimits) -> int:
+    """Return how many chains of r sets fit: r sets stand on each other, so that sums climb from PE to PE.
+
+    Sets wider than the array are cut into pieces, each with its own part of the chain.
+    """
+    pieces = ceil_div(e, limits.columns)
+    return limits.rows // (rows * r * pieces) * (limits.columns // e if pieces == 1 else 1)
 
 
 def placement(mapping: RowStationaryMapping, limits: ArrayLimits) -> tuple[np.ndarray, np.ndarray]:
     """Return the array row and column of PE [group, filter set, channel set, kernel row, output row].
 
-    Sets fill the array upwards, channel sets next to each other, so that sums climb locally.
+    Chains fill the array upwards, then to the right.
     """
     g, t, r, e = mapping.g, mapping.t, mapping.r, mapping.e
-    which = np.arange(mapping.sets).reshape(g, t, r, 1, 1)
+    chain = np.arange(g * t).reshape(g, t, 1, 1, 1)
+    channel_set = np.arange(r).reshape(1, 1, r, 1, 1)
     kernel_row = np.arange(mapping.rows).reshape(1, 1, 1, -1, 1)
-    column = np.arange(e).reshape(1, 1, 1, 1, -1)
-    stacked = limits.rows // mapping.rows
-    if e <= limits.columns:
-        level, across = which % stacked, which // stacked * e + column
+    output_row = np.arange(e).reshape(1, 1, 1, 1, -1)
+    pieces = ceil_div(e, limits.columns)
+    upwards = limits.rows // (mapping.rows * r * pieces)
+    if pieces == 1:
+        level, left = chain % upwards * r, chain // upwards * e
     else:
-        level, across = (
-            which * ceil_div(e, limits.columns) + column // limits.columns,
-            column % limits.columns,
-        )
+        level, left = (chain * pieces + output_row // limits.columns) * r, 0
     full = (g, t, r, mapping.rows, e)
-    return np.broadcast_to(level * mapping.rows + kernel_row, full), np.broadcast_to(across, full)
+    rows = (level + channel_set) * mapping.rows + kernel_row
+    columns = left + (output_row if pieces == 1 else output_row % limits.columns)
+    return np.broadcast_to(rows, full), np.broadcast_to(columns, full)
 
 
 def rows_read(e: int, rows: int, shape: LayerShape) -> int:
@@ -181,10 +183,10 @@ def faults(mapping: RowStationaryMapping, shape: LayerShape, limits: ArrayLimits
         mapping.rows > limits.rows, f"rows: a set of {mapping.rows} kernel rows, the array has {limits.rows}"
     )
     if mapping.rows <= limits.rows:
-        fit = sets_that_fit(mapping.rows, e, limits)
+        fit = chains_that_fit(mapping.rows, r, e, limits)
         refuse(
-            mapping.sets > fit,
-            f"r, t, g: {r} x {t} x {g} sets of {mapping.rows} x {e} PEs, "
+            t * g > fit,
+            f"r, t, g: {t} x {g} chains of {r} sets of {mapping.rows} x {e} PEs, "
             f"{fit} fit the {limits.rows} x {limits.columns} array",
         )
     words = block_words(mapping, shape) + tile_words(mapping, shape)
@@ -239,6 +241,9 @@ def search(
     estimates = _rank(table, shape, limits, rates)
     if cost is None or objective not in ("cycles", "processing"):
         return mapping_of(table[_first(table, estimates, objective, 1)[0]])
+    # a mapping that chops a layer into far more passes than others need is slow to play and never best
+    few = estimates["passes"] <= 32 * estimates["passes"].min()
+    table, estimates = table[few], {key: value[few] for key, value in estimates.items()}
     # no closed form knows how a schedule begins and ends, so several name their favourites
     keys = ("cycles", "with_ends", "processing") if objective == "cycles" else ("processing",)
     chosen = dict.fromkeys(i for key in keys for i in _first(table, estimates, key, shortlist))
@@ -263,8 +268,10 @@ def mapping_of(row: Iterable[Any]) -> RowStationaryMapping:
 
 
 def candidates(shape: LayerShape, limits: ArrayLimits) -> np.ndarray:
-    """Return legal mappings as rows of m, n, e, p, q, r, t, g, rows."""
-    rows = ceil_div(shape.kernel_height, ceil_div(shape.kernel_height, limits.rows))
+    """Return legal mappings worth a look, as rows of m, n, e, p, q, r, t, g, rows.
+
+    Of the values that split something in as many parts, only the smallest is among them.
+    """
     span, taps = window_span(shape), shape.kernel_width * (2 if limits.double_filters else 1)
     most_p = min(limits.psum_words, shape.group_out_channels, limits.filter_words // taps)
     most_q = min(limits.ifmap_words // span, shape.group_in_channels)
@@ -279,43 +286,48 @@ def candidates(shape: LayerShape, limits: ArrayLimits) -> np.ndarray:
         ],
         dtype=np.int64,
     )
-    images = np.array([n for n in range(1, min(shape.batch, 16) + 1) if shape.batch % n == 0])
-    columns = columns_read(shape)
+    images = np.array(_steps(shape.batch, 16))
+    found = [np.empty((0, 9), dtype=np.int64)]
+    for rows in _steps(shape.kernel_height, limits.rows):
+        for e in _steps(shape.out_height, limits.columns * (limits.rows // rows)):
+            found.append(_candidates_of(shape, limits, inner, images, rows, e))
+    return np.concatenate(found)
+
+
+def _candidates_of(
+    shape: LayerShape, limits: ArrayLimits, inner: np.ndarray, images: np.ndarray, rows: int, e: int
+) -> np.ndarray:
+    """Return the candidates with sets of `rows` x `e`."""
+    outer = np.array(
+        [
+            (g, r, t)
+            for r in _steps(shape.group_in_channels, limits.rows // rows)
+            if (fit := chains_that_fit(rows, r, e, limits))
+            for g in _steps(shape.groups, fit)
+            for t in _steps(shape.group_out_channels, fit // g)
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 3)
+    i, j, k = np.indices((len(outer), len(inner), len(images))).reshape(3, -1)
+    (g, r, t), (p, q), n = outer[i].T, inner[j].T, images[k]
+    some = (q * (r - 1) < shape.group_in_channels) & (p * (t - 1) < shape.group_out_channels)
+    g, r, t, p, q, n = (v[some] for v in (g, r, t, p, q, n))
+    block = n * g * q * r * rows_read(e, rows, shape) * columns_read(shape)
+    whole = np.minimum(p * t, shape.group_out_channels)
+    before = np.zeros_like(whole)
     found: list[np.ndarray] = []
-    for e in _steps(shape.out_height, limits.columns * limits.rows // rows):
-        fit = sets_that_fit(rows, e, limits)
-        if fit < 1:
-            continue
-        outer = np.array(
-            sorted(
-                {
-                    (g, r, max(1, fit // (g * r) // share))
-                    for g in _steps(shape.groups, fit)
-                    for r in _steps(shape.group_in_channels, fit // g)
-                    for share in (1, 2, 4, 8)
-                }
-            ),
-            dtype=np.int64,
-        )
-        i, j, k = np.indices((len(outer), len(inner), len(images))).reshape(3, -1)
-        (g, r, t), (p, q), n = outer[i].T, inner[j].T, images[k]
-        some = (q * (r - 1) < shape.group_in_channels) & (p * (t - 1) < shape.group_out_channels)
-        g, r, t, p, q, n = (v[some] for v in (g, r, t, p, q, n))
-        block = n * g * q * r * rows_read(e, rows, shape) * columns
-        whole = np.minimum(p * t, shape.group_out_channels)
-        before = np.zeros_like(whole)
-        for blocks, tiles in ((2, 2), (2, 1), (1, 1)):
-            room = (limits.buffer_words - blocks * block) // tiles
-            m = np.minimum(room // (n * g * e * shape.out_width), shape.group_out_channels)
-            # blocks of filters as even as the passes allow, and as large as the room allows
-            parts = np.maximum(ceil_div(shape.group_out_channels, np.maximum(m // whole * whole, 1)), 1)
-            even = ceil_div(ceil_div(shape.group_out_channels, parts), whole) * whole
-            m = np.minimum(np.minimum(even, shape.group_out_channels), m)
-            new = (room > 0) & (m >= whole) & (m != before)
-            columns_of = (m, n, np.full_like(m, e), p, q, r, t, g, np.full_like(m, rows))
-            found.append(np.column_stack(columns_of)[new])
-            before = np.where(new, m, before)
-    return np.concatenate(found) if found else np.empty((0, 9), dtype=np.int64)
+    for blocks, tiles in ((2, 2), (2, 1), (1, 1)):
+        room = (limits.buffer_words - blocks * block) // tiles
+        m = np.minimum(room // (n * g * e * shape.out_width), shape.group_out_channels)
+        # blocks of filters as even as the passes allow, and as large as the room allows
+        parts = np.maximum(ceil_div(shape.group_out_channels, np.maximum(m // whole * whole, 1)), 1)
+        even = ceil_div(ceil_div(shape.group_out_channels, parts), whole) * whole
+        m = np.minimum(np.minimum(even, shape.group_out_channels), m)
+        new = (room > 0) & (m >= whole) & (m != before)
+        columns_of = (m, n, np.full_like(m, e), p, q, r, t, g, np.full_like(m, rows))
+        found.append(np.column_stack(columns_of)[new])
+        before = np.where(new, m, before)
+    return np.concatenate(found)
 
 
 def _rank(table: np.ndarray, shape: LayerShape, limits: ArrayLimits, rates: Rates) -> dict[str, np.ndarray]:
@@ -323,8 +335,9 @@ def _rank(table: np.ndarray, shape: LayerShape, limits: ArrayLimits, rates: Rate
     m, n, e, p, q, r, t, g, rows = table.T
     width, taps = shape.out_width, shape.kernel_width
     columns = columns_read(shape)
-    distinct = {int(k): rows_read(int(k), int(rows[0]), shape) for k in np.unique(e)}
-    high = np.array([distinct[int(k)] for k in e])
+    pairs, place = np.unique(e * (limits.rows + 1) + rows, return_inverse=True)
+    distinct = [rows_read(int(k) // (limits.rows + 1), int(k) % (limits.rows + 1), shape) for k in pairs]
+    high = np.array(distinct)[place]
     segments = -(-shape.kernel_height // rows)
     blocks = -(-shape.group_in_channels // (q * r)) * segments
     strips, image_blocks, group_blocks = (
@@ -369,10 +382,36 @@ def _rank(table: np.ndarray, shape: LayerShape, limits: ArrayLimits, rates: Rate
     return {
         "cycles": np.maximum(processing + exposed / rates.dram, dram / rates.dram),
         "with_ends": np.maximum(processing + (exposed + ends) / rates.dram, (dram + ends) / rates.dram),
+        "passes": passes,
         "processing": processing,
+        "energy": _energy(table, shape, passes, blocks, block, dram),
         "dram": dram,
         "buffer": 2 * blocks * shape.outputs + passes * block,
     }
+
+
+def _energy(
+    table: np.ndarray,
+    shape: LayerShape,
+    passes: np.ndarray,
+    blocks: np.ndarray,
+    block: np.ndarray,
+    dram: np.ndarray,
+) -> np.ndarray:
+    """Return what candidates cost beyond their products, in accesses of a register file.
+
+    By the ratios of the row-stationary paper (ISCA 2016): DRAM 200, buffer 6, array 2, register file 1.
+    """
+    _, n, e, p, q, r, t, g, rows = table.T
+    places = g * t * r * rows * e
+    taps, columns = shape.kernel_width, columns_read(shape)
+    filters = g * t * r * rows * p * q * taps
+    received = places * (p * q * taps + n * q * columns)
+    sums = shape.outputs * blocks
+    buffer = 2 * sums + passes * (block + 2 * filters)
+    array = passes * received + sums * (rows * r + 1)
+    registers = passes * received + 3 * sums * rows * r
+    return 200 * dram + 6 * buffer + 2 * array + registers
 
 
 def _why_nothing_fits(shape: LayerShape, limits: ArrayLimits) -> str:
@@ -382,9 +421,7 @@ def _why_nothing_fits(shape: LayerShape, limits: ArrayLimits) -> str:
     elif taps > limits.filter_words:
         need = f"one row of a filter needs {taps} words, pes.filter_words is {limits.filter_words}"
     else:
-        smallest = RowStationaryMapping(
-            m=1, n=1, e=1, p=1, q=1, r=1, t=1, rows=min(limits.rows, shape.kernel_height)
-        )
+        smallest = RowStationaryMapping(m=1, n=1, e=1, p=1, q=1, r=1, t=1, rows=1)
         words = block_words(smallest, shape) + tile_words(smallest, shape)
         need = f"the smallest pass needs {words} words of global buffer, there are {limits.buffer_words}"
     return f"no row-stationary mapping exists on this machine: {need}"

@@ -114,24 +114,28 @@ class LayerRun:
     def _place_sets(self) -> tuple[list[tuple[int, int]], dict[tuple[int, int, int, int, int], Any]]:
         """Lay the sets on the array from the bottom up, column of sets by column of sets."""
         height, width = self.pes.rows, self.pes.columns
-        levels = range(0, height - self.rows + 1, self.rows)
-        if self.e <= width:
-            corners = [[(level, left)] for left in range(0, width - self.e + 1, self.e) for level in levels]
+        tall = self.r * self.rows  # of one chain: its sets stand on each other
+        cuts = range(0, self.e, width)
+        corners: list[list[tuple[int, int]]] = []  # of each chain: where each of its pieces begins
+        if len(cuts) == 1:
+            for left in range(0, width - self.e + 1, self.e):
+                corners += [[(bottom, left)] for bottom in range(0, height - tall + 1, tall)]
         else:
-            pieces = len(range(0, self.e, width))
-            strips = [(level, 0) for level in levels]
-            corners = [strips[i : i + pieces] for i in range(0, len(strips) - pieces + 1, pieces)]
+            high = tall * len(cuts)
+            for bottom in range(0, height - high + 1, high):
+                corners.append([(bottom + i * tall, 0) for i in range(len(cuts))])
         where: dict[tuple[int, int, int, int, int], Any] = {}
         free = iter(corners)
         for group in range(self.g):
             for filters in range(self.t):
-                for channels in range(self.r):
-                    strips = next(free)
-                    for column in range(self.e):
-                        level, left = strips[column // width] if self.e > width else strips[0]
-                        across = column % width if self.e > width else left + column
+                pieces = next(free)
+                for column in range(self.e):
+                    bottom, left = pieces[column // width] if len(cuts) > 1 else pieces[0]
+                    across = column % width if len(cuts) > 1 else left + column
+                    for channels in range(self.r):
                         for row in range(self.rows):
-                            where[group, filters, channels, row, column] = self.pes[level + row, across]
+                            pe = self.pes[bottom + channels * self.rows + row, across]
+                            where[group, filters, channels, row, column] = pe
         chain = [(channels, row) for channels in range(self.r) for row in range(self.rows)]
         return chain, where
 
