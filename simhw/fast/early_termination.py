@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import config, njit
 
-from simhw.fast.conv import _cut, _frozen, _output_size, _share_out
+from simhw.fast import walk_back
+from simhw.fast.conv import _cut, _frozen, _output_size, _share_out, conv_accumulate
+from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
 
-COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
+__all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
+
 _TILE = 64  # windows summed at once
 _LOOK = 16  # weights between two looks at whether any window of a tile goes on
 
@@ -37,7 +40,6 @@ def early_termination_plain(
     windows = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
     out_size = windows.shape[2:4]
     columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(images, *out_size, groups, size)
-    step = np.arange(1, size + 1)
     sums = np.empty((images, filters, *out_size), dtype=np.int64)
     macs = np.empty(sums.shape, dtype=np.int32)
     stopped = np.empty(sums.shape, dtype=np.uint8)
@@ -45,35 +47,93 @@ def early_termination_plain(
         group = m // (filters // groups)
         products = columns[:, :, :, group, order[m]] * weights[m].astype(np.int64)
         after = bias[m] + products.cumsum(axis=-1)
-        limit = np.where(step > negatives_from[m], 0, np.iinfo(np.int64).min)
-        by_sign = (after <= limit if inclusive else after < limit) & (step > negatives_from[m])
-        below = after <= thresholds[m] if inclusive else after < thresholds[m]
-        by_prediction = below & (step == prefix[m])
-        stops = by_sign | by_prediction
-        last = np.where(stops.any(axis=-1), stops.argmax(axis=-1), size - 1)[..., None]
-        predicted = np.take_along_axis(by_prediction, last, axis=-1)
-        signed = np.take_along_axis(by_sign, last, axis=-1)
-        sums[:, m] = np.take_along_axis(after, last, axis=-1)[..., 0]
-        macs[:, m] = last[..., 0] + 1
-        stopped[:, m] = np.where(predicted, BY_PREDICTION, np.where(signed, BY_SIGN, COMPLETE))[..., 0]
+        sums[:, m], macs[:, m], stopped[:, m] = stop_plain(
+            after, prefix[m], thresholds[m], negatives_from[m], inclusive
+        )
     return sums, macs, stopped
 
 
 def early_termination(
     inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation, groups,
-    inclusive=False, pad_value=0, threads=None,
+    inclusive=False, pad_value=0, complete=None, threads=None,
 ):  # fmt: skip
-    """Return `early_termination_plain` of the same arguments; inputs and weights are int16 (or int8)."""
+    """Return `early_termination_plain` of the same arguments; inputs and weights are int16 (or int8).
+
+    At about the speed of dense convolution where inputs are not negative and no weight is positive from
+    `negatives_from` on: such sums, once below zero, stay there. Else, as the definition has it, window by
+    window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
+    them. `threads` is at most how many threads work on it, by default NUMBA_NUM_THREADS.
+    """
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
-    images, channels = inputs.shape[:2]
-    filters = len(weights)
-    out_size = _output_size(inputs.shape, (filters, channels, *kernel), stride, pad, dilation)
-    padding = ((0, 0), (0, 0), pad[:2], pad[2:])
-    padded = _frozen(np.pad(inputs, padding, constant_values=pad_value), np.int16)
     weights, order = _frozen(weights, np.int16), _frozen(order, np.int32)
     bias, thresholds = _frozen(bias, np.int64), _frozen(thresholds, np.int64)
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
+    filters = weights.shape[0]
+    if any(pad):
+        padding = ((0, 0), (0, 0), pad[:2], pad[2:])
+        padded = np.pad(inputs, padding, constant_values=pad_value)
+    else:
+        padded = inputs
+    natural = np.empty_like(weights, subok=False)
+    highest = []
+    _share_out(
+        lambda first, end: highest.append(
+            walk_back.natural_order(weights, order, negatives_from, first, end, natural)
+        ),
+        _cut(0, filters, 1, 4 * threads),
+        threads,
+    )
+    layer = weights, order, bias, prefix, thresholds, negatives_from
+    if max(highest, default=0) > 0 or padded.min(initial=0) < 0:
+        return _by_steps(padded, *layer, kernel, stride, dilation, groups, inclusive, threads)
+    if complete is not None:
+        sums = np.array(complete, dtype=np.int64)
+    else:
+        shape = filters, inputs.shape[1] // groups, *kernel
+        source, margin = (inputs, pad) if pad_value == 0 else (padded, (0, 0, 0, 0))
+        sums = conv_accumulate(
+            source, natural.reshape(shape), bias, stride, margin, dilation, groups, threads
+        )
+    macs = np.empty(sums.shape, dtype=np.int32)
+    stopped = np.empty(sums.shape, dtype=np.uint8)
+    if not sums.size:
+        return sums, macs, stopped
+    highest_input = int(padded.max())
+    windows = walk_back.lay_windows(padded, kernel, stride, dilation, groups)
+    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, highest_input))
+    per_group = filters // groups
+    flat = *sums.shape[:2], -1
+    layer = *layer[:4], *blocks, *layer[4:], bool(inclusive)
+    tiles = -(-sums.shape[0] * sums.shape[2] * sums.shape[3] // walk_back.TILE)
+    parts = _cut(0, tiles, 1, 4 * threads)
+    some_filters = -(-per_group * len(parts) // (4 * threads)) if len(parts) < 4 * threads else per_group
+    jobs = [
+        (g, *part, *some)
+        for g in range(groups)
+        for part in parts
+        for some in _cut(g * per_group, (g + 1) * per_group, 1, -(-per_group // max(1, some_filters)))
+    ]
+    _share_out(
+        lambda g, first_tile, end_tile, first, end: walk_back.walk_tiles(
+            windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, sums.shape[3],
+            *layer, first_tile, end_tile, first, end,
+            sums.reshape(flat), macs.reshape(flat), stopped.reshape(flat),
+        ),
+        jobs,
+        threads,
+    )  # fmt: skip
+    return sums, macs, stopped
+
+
+def _by_steps(
+    padded, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, dilation, groups,
+    inclusive, threads,
+):  # fmt: skip
+    """Stop sums as they grow, whatever the signs."""
+    padded = _frozen(padded, np.int16)
+    images, filters = len(padded), len(weights)
+    out_size = _output_size(padded.shape, (0, 0, *kernel), stride, (0, 0, 0, 0), dilation)
     sums = np.empty((images, filters, *out_size), dtype=np.int64)
     macs = np.empty(sums.shape, dtype=np.int32)
     stopped = np.empty(sums.shape, dtype=np.uint8)

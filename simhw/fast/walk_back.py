@@ -1,0 +1,529 @@
+"""Where sums that can only fall fell below zero, found from their end.
+
+Once all weights that may raise a sum are through, inputs that are never negative let it fall with every
+product. A sum that ends at or above zero never was below it; one that ends below zero was there from some
+product on. So the complete sums, which the fastest dense convolution gives, say which windows stopped, and
+taking products back off a sum, the last one first, says after how many and at which sum: that is as much
+work as stopping early saves, and no more.
+
+Taken back are 32 windows at once. A sum S below zero is kept as T = -1 - S in an int32, which falls with
+every negative product taken back and is below zero from the moment that S is not. No proof of its size is
+wanted: T begins at most at 2**31 - 1 (where S is lower yet, the rest of the way is gone in int64, window by
+window), it is no larger later, and a T below zero has done its work: it may stick to the lowest number
+(saturation, or a lower bound of -1) without harm.
+"""
+
+# numba's intrinsics and its config carry no types
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from simhw.fast.pairs import INTERPRETED, _load, _spread, _vector
+
+TILE = 32  # windows walked at once: a row of their inputs is one line of the cache
+COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
+_LARGEST = (1 << 31) - 1
+_NEVER = -(1 << 62)  # no sum is lower
+_PAIRS = 2  # of products taken back between two looks at whether any window goes on
+
+
+class Windows(NamedTuple):
+    """Where the inputs of windows lie, so that neighbouring windows have neighbouring inputs."""
+
+    values: np.ndarray  # int16: padded inputs, [N, C, row % U, column % V, rows, pitch], flat, and some zeros
+    image: int  # from one image to the next
+    group: int  # from one group of channels to the next
+    pitch: int  # from one row of windows to the next
+    taps: np.ndarray  # int64 [K]: from a window's place to its inputs, for (c, r, s)
+
+
+def lay_windows(padded, kernel, stride, dilation, groups):
+    """Deal out padded inputs [N, C, H, W] by the remainders of row and column modulo the stride."""
+    images, channels, height, width = padded.shape
+    rows, pitch = -(-height // stride[0]), -(-width // stride[1])
+    if stride != (1, 1):
+        over = (0, rows * stride[0] - height), (0, pitch * stride[1] - width)
+        whole = np.pad(padded, ((0, 0), (0, 0), *over))
+        padded = whole.reshape(images, channels, rows, stride[0], pitch, stride[1]).transpose(
+            0, 1, 3, 5, 2, 4
+        )
+    c, r, s = np.ogrid[: channels // groups, : kernel[0], : kernel[1]]
+    y, x = r * dilation[0], s * dilation[1]
+    plane = (c * stride[0] + y % stride[0]) * stride[1] + x % stride[1]
+    taps = (plane * rows + y // stride[0]) * pitch + x // stride[1]
+    image = channels * stride[0] * stride[1] * rows * pitch
+    values = np.append(padded.ravel(), np.zeros(TILE, np.int16))
+    return Windows(values, image, image // groups, pitch, taps.ravel().astype(np.int64))
+
+
+def natural_order_plain(weights, order, negatives_from, first, end, natural):
+    """Put the weights [M, K] of filters `first` to `end` where `order` says they are from.
+
+    Returns the highest weight, or 0, of those from which on a sum may only fall, `negatives_from` [M].
+    """
+    part = slice(first, end)
+    behind = np.arange(weights.shape[1]) >= negatives_from[part, None]
+    np.put_along_axis(natural[part], order[part].astype(np.int64), weights[part], axis=1)
+    return int(weights[part].max(initial=0, where=behind))
+
+
+@njit(cache=True, nogil=True)
+def natural_order(weights, order, negatives_from, first, end, natural):
+    size = weights.shape[1]
+    highest = np.int16(0)
+    for m in range(first, end):
+        for j in range(size):
+            if not 0 <= order[m, j] < size:
+                raise IndexError("order: names a weight that the filter does not have")
+            natural[m, order[m, j]] = weights[m, j]
+        for j in range(negatives_from[m], size):
+            highest = max(highest, weights[m, j])
+    return np.int64(highest)
+
+
+def gather_rows_plain(values, places, taps, rows):
+    """Write into rows, int16 [K * TILE], what each tap meets in windows at `places` [TILE]."""
+    rows[: taps.size * TILE] = values[np.add.outer(taps, places)].ravel()
+
+
+@njit(cache=True, nogil=True)
+def gather_rows(values, places, taps, rows):
+    starts, runs = np.empty(TILE, dtype=np.int64), 0
+    for i in range(TILE):
+        if i == 0 or places[i] != places[i - 1] + 1:
+            starts[runs] = i
+            runs += 1
+    for k in range(taps.size):
+        for run in range(runs):  # each is copied in full width, and what is too much overwritten by the next
+            start = starts[run]
+            _copy_row(values, places[start] + taps[k], rows, k * TILE + start)
+
+
+def stop_plain(after, prefix, threshold, negatives_from, inclusive):
+    """Say where a sum stops, given what it is after each of its products, int64 [..., K].
+
+    Returns [...] the sum then, how many products it had, and COMPLETE, BY_SIGN or BY_PREDICTION.
+    """
+    taken = np.arange(1, after.shape[-1] + 1)
+    by_sign = (taken > negatives_from) & (after < 1 if inclusive else after < 0)
+    by_prediction = (taken == prefix) & (after <= threshold if inclusive else after < threshold)
+    stops = np.where(by_prediction, BY_PREDICTION, np.where(by_sign, BY_SIGN, COMPLETE))
+    last = np.where(stops.any(axis=-1), (stops > 0).argmax(axis=-1), after.shape[-1] - 1)[..., None]
+    sums, why = (np.take_along_axis(x, last, axis=-1)[..., 0] for x in (after, stops))
+    return sums, (last[..., 0] + 1).astype(np.int32), why.astype(np.uint8)
+
+
+def prefix_blocks_plain(weights, prefix, limit):
+    """Cut the first `prefix` [M] weights of each filter into blocks whose magnitudes sum to at most `limit`.
+
+    A block takes as many as it can, and one at least. Returns where blocks end, those of one filter
+    after those of another, and int64 [M + 1] which are whose.
+    """
+    ends, owners = [], [0]
+    for own, count in zip(weights.astype(np.int64), prefix, strict=True):
+        start = 0
+        while start < count:
+            start += max(1, int((np.abs(own[start:count]).cumsum() <= limit).sum()))
+            ends.append(start)
+        owners.append(len(ends))
+    return np.array(ends, dtype=np.int64), np.array(owners, dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def prefix_blocks(weights, prefix, limit):
+    ends = np.empty(prefix.sum(), dtype=np.int64)
+    owners = np.zeros(prefix.size + 1, dtype=np.int64)
+    blocks = 0
+    for m in range(prefix.size):
+        weight = np.int64(0)
+        for j in range(prefix[m]):
+            size = abs(np.int64(weights[m, j]))
+            if weight + size > limit and weight > 0:
+                ends[blocks] = j
+                blocks += 1
+                weight = np.int64(0)
+            weight += size
+        if prefix[m] > 0:
+            ends[blocks] = prefix[m]
+            blocks += 1
+        owners[m + 1] = blocks
+    return ends[:blocks].copy(), owners
+
+
+def walk_tiles_plain(
+    values, image, group, pitch, taps, width, weights, order, bias, prefix, ends, owners, thresholds,
+    negatives_from, inclusive, first_tile, end_tile, first, end, sums, macs, stopped,
+):  # fmt: skip
+    """Turn the complete sums [N, M, E * F] of some windows into those at which they stopped.
+
+    The windows are those of tiles `first_tile` to `end_tile`, TILE each, in the order (n, e, f); a row
+    has `width` of them. The filters are `first` to `end`, whose inputs lie `group` places behind an
+    image's first. `values` to `taps` are those of `Windows`, `ends` and `owners` the blocks of the
+    prefixes, the others arguments of `early_termination`. Inputs are not negative, weights behind
+    `negatives_from` not positive. Writes macs and stopped too.
+    """
+    count = sums.shape[2]
+    n, p = np.divmod(np.arange(first_tile * TILE, min(end_tile * TILE, len(sums) * count)), count)
+    inputs = values[np.add.outer(n * image + group + p // width * pitch + p % width, taps)].astype(np.int64)
+    for m in range(first, end):
+        products = inputs[:, order[m]] * weights[m].astype(np.int64)
+        after = bias[m] + products.cumsum(axis=-1)
+        outcome = stop_plain(after, prefix[m], thresholds[m], negatives_from[m], inclusive)
+        sums[n, m, p], macs[n, m, p], stopped[n, m, p] = outcome
+
+
+@njit(cache=True, nogil=True)
+def walk_tiles(
+    values, image, group, pitch, taps, width, weights, order, bias, prefix, ends, owners, thresholds,
+    negatives_from, inclusive, first_tile, end_tile, first, end, sums, macs, stopped,
+):  # fmt: skip
+    images, filters, count = sums.shape
+    size = taps.size
+    all_sums, all_macs, all_stopped = sums.reshape(-1), macs.reshape(-1), stopped.reshape(-1)
+    own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
+    own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
+    places = np.empty(TILE, dtype=np.int64)
+    room = np.empty((size + 3) * TILE, dtype=np.int16)
+    rows = room[-room.ctypes.data % 64 // 2 :]  # so that each is one line of the cache
+    for tile in range(first_tile, end_tile):
+        begin = tile * TILE
+        wide = min(TILE, images * count - begin)
+        for i in range(wide):
+            n, p = divmod(begin + i, count)
+            places[i] = n * image + group + p // width * pitch + p % width
+        for i in range(wide, TILE):
+            places[i] = places[i - 1] + 1
+        gather_rows(values, places, taps, rows)
+        n, p = divmod(begin, count)
+        together = wide == TILE and p + TILE <= count
+        for m in range(first, end):
+            at = (n * filters + m) * count + p
+            the_sums, the_macs, the_stopped = all_sums, all_macs, all_stopped
+            in_place = together and prefix[m] == 0
+            if not in_place:
+                at, the_sums, the_macs, the_stopped = 0, own_sums, own_macs, own_stopped
+                own_sums[:] = -_NEVER
+                for i in range(wide):
+                    n1, p1 = divmod(begin + i, count)
+                    own_sums[i] = sums[n1, m, p1]
+            if prefix[m] > 0:
+                so_far[:] = bias[m]
+                start = 0
+                for stop in ends[owners[m] : owners[m + 1]]:
+                    _add_products(rows, order, weights, m, start, stop, so_far)
+                    start = stop
+                for i in range(TILE):
+                    if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
+                        own_sums[i] = -_NEVER
+            top = -1 if not inclusive else 0  # a sum S stops where top - S is not negative
+            if negatives_from[m] == size:
+                top = _NEVER
+            late = _walk_back(
+                rows, order, weights, m, negatives_from[m], top, the_sums, the_macs, the_stopped, at
+            )
+            for i in range(TILE if late else 0):
+                if late >> i & 1:
+                    left, taken = the_sums[at + i], the_macs[at + i]
+                    while taken > negatives_from[m] + 1:
+                        x = np.int64(rows[order[m, taken - 1] * TILE + i])
+                        before = left - np.int64(weights[m, taken - 1]) * x
+                        if before > top:
+                            break
+                        left, taken = before, taken - 1
+                    the_sums[at + i], the_macs[at + i] = left, taken
+            if prefix[m] > 0:
+                for i in range(TILE):
+                    if own_sums[i] == -_NEVER:
+                        own_sums[i], own_macs[i], own_stopped[i] = so_far[i], prefix[m], BY_PREDICTION
+            if not in_place:
+                for i in range(wide):
+                    n1, p1 = divmod(begin + i, count)
+                    sums[n1, m, p1] = own_sums[i]
+                    macs[n1, m, p1] = own_macs[i]
+                    stopped[n1, m, p1] = own_stopped[i]
+
+
+@intrinsic
+def _copy_row(typingctx, source, start, target, to):
+    """Copy TILE int16 from one array and place to another."""
+
+    def codegen(context, builder, signature, args):
+        arrays = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2))
+        source, target = (builder.gep(data, [at]) for data, at in zip(arrays, args[1::2], strict=True))
+        row = ir.VectorType(ir.IntType(16), TILE)
+        builder.store(_load(builder, source, row), builder.bitcast(target, row.as_pointer())).align = 2
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), codegen
+
+
+class _Rows:
+    """Code that multiplies weights j and j + 1 of a filter with their inputs in all windows of a tile.
+
+    Sums are vectors of int32: a list of pairs of vectors, each pair for as many windows as fill one vector
+    of int16. The first vector of a pair has the windows whose inputs `interleave` puts into the first.
+    """
+
+    def __init__(self, context, builder, signature, args):
+        self.builder = builder
+        self.lanes, self.instruction = _vector(context)
+        self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
+        arrays = [context.make_array(signature.args[i])(context, builder, args[i]) for i in range(3)]
+        self.rows = arrays[0].data
+        begin = builder.mul(args[3], builder.extract_value(arrays[1].shape, 1))
+        self.order, self.weights = (builder.gep(array.data, [begin]) for array in arrays[1:])
+        self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
+        self.vector = ir.VectorType(ir.IntType(32), self.lanes)
+        self.parts = TILE // (2 * self.lanes)
+        # within each 128 bits, as the instructions that interleave have it
+        low = [8 * q + i for q in range(self.lanes // 4) for i in range(4)]
+        self.shares = low, [i + 4 for i in low]
+        self.zero = ir.Constant(self.vector, None)
+
+    def interleave(self, one, other, share):
+        picked = [x for i in self.shares[share] for x in (i, 2 * self.lanes + i)]
+        return self.builder.shuffle_vector(one, other, self.indices(picked))
+
+    def deal(self, windows):
+        """Turn vectors of consecutive windows into pairs of vectors as they are summed."""
+        return [
+            self.builder.shuffle_vector(*windows[p : p + 2], self.indices(share))
+            for p in range(0, len(windows), 2)
+            for share in self.shares
+        ]
+
+    def collect(self, sums):
+        """Turn pairs of vectors as they are summed into vectors of consecutive windows."""
+        back = np.argsort(self.shares[0] + self.shares[1]).tolist()
+        return [
+            self.builder.shuffle_vector(*sums[p : p + 2], self.indices(back[half : half + self.lanes]))
+            for p in range(0, len(sums), 2)
+            for half in (0, self.lanes)
+        ]
+
+    def indices(self, lanes):
+        return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+
+    def row(self, j):
+        wide = self.builder.sext(self.builder.load(self.builder.gep(self.order, [j])), ir.IntType(64))
+        return self.builder.gep(self.rows, [self.builder.mul(wide, ir.Constant(ir.IntType(64), TILE))])
+
+    def pair(self, j):
+        """Return (inputs as interleaved vectors, both weights in an int32) of weights j and j + 1."""
+        builder, i64 = self.builder, ir.IntType(64)
+        rows = self.row(j), self.row(builder.add(j, ir.Constant(i64, 1)))
+        inputs = []
+        for part in range(self.parts):
+            at = ir.Constant(i64, 2 * part * self.lanes)
+            one, other = (_load(builder, builder.gep(row, [at]), self.halves) for row in rows)
+            inputs += [self.interleave(one, other, share) for share in (0, 1)]
+        address = builder.gep(self.weights, [j])
+        weights = builder.load(builder.bitcast(address, ir.IntType(32).as_pointer()))
+        weights.align = 2
+        return inputs, weights
+
+    def single(self, j):
+        """Return what `pair` does of weight j alone, which is the upper one."""
+        builder, i32 = self.builder, ir.IntType(32)
+        row, inputs = self.row(j), []
+        for part in range(self.parts):
+            at = ir.Constant(ir.IntType(64), 2 * part * self.lanes)
+            one = _load(builder, builder.gep(row, [at]), self.halves)
+            inputs += [self.interleave(one, one, share) for share in (0, 1)]
+        weight = builder.load(builder.gep(self.weights, [j]))
+        return inputs, builder.shl(builder.zext(weight, i32), ir.Constant(i32, 16))
+
+    def add(self, sums, inputs, weights, sticky=False):
+        """Return the sums with the products added; `sticky` keeps what is below zero there."""
+        builder, word = self.builder, _spread(self.builder, weights, self.lanes)
+        added = []
+        for total, x in zip(sums, inputs, strict=True):
+            halves = [builder.bitcast(v, self.halves) for v in (x, word)]
+            if sticky and self.saturating:
+                kind = ir.FunctionType(self.vector, [self.vector] * 3)
+                name = "llvm.x86.avx512.vpdpwssds.512"
+                whole = [builder.bitcast(v, self.vector) for v in halves]
+                added.append(builder.call(builder.module.declare_intrinsic(name, (), kind), [total, *whole]))
+                continue
+            if self.instruction:
+                kind = ir.FunctionType(self.vector, [self.halves] * 2)
+                product = builder.call(builder.module.declare_intrinsic(self.instruction, (), kind), halves)
+            else:
+                sixteen = self.splat(16)
+                wholes = [builder.bitcast(v, self.vector) for v in halves]
+                low = [builder.ashr(builder.shl(v, sixteen), sixteen) for v in wholes]
+                high = [builder.ashr(v, sixteen) for v in wholes]
+                product = builder.add(builder.mul(*low), builder.mul(*high))
+            total = builder.add(total, product)
+            added.append(self.larger(total, self.splat(-1)) if sticky else total)
+        return added
+
+    def splat(self, number):
+        return ir.Constant(self.vector, [number] * self.lanes)
+
+    def larger(self, a, b):
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
+    def none_alive(self, sums):
+        """Return whether all of the sums are below zero."""
+        builder, bits = self.builder, ir.IntType(self.lanes)
+        together = functools.reduce(builder.and_, sums)
+        signs = builder.bitcast(builder.icmp_signed("<", together, self.zero), bits)
+        return builder.icmp_unsigned("==", signs, ir.Constant(bits, -1))
+
+
+@intrinsic
+def _add_products(typingctx, rows, order, weights, m, start, stop, totals):
+    """Add to totals, int64 [TILE], the products of weights start..stop, whose sums fit an int32."""
+
+    def codegen(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        code = _Rows(context, builder, signature, args)
+        totals = context.make_array(signature.args[6])(context, builder, args[6]).data
+        two, one = ir.Constant(i64, 2), ir.Constant(i64, 1)
+        state = [code.zero] * (2 * code.parts)
+        j, state = _loop(
+            builder,
+            args[4],
+            state,
+            lambda j, state: builder.icmp_signed("<=", builder.add(j, two), args[5]),
+            lambda j, state: (builder.add(j, two), code.add(state, *code.pair(j))),
+        )
+        j, state = _loop(
+            builder,
+            j,
+            state,
+            lambda j, state: builder.icmp_signed("<", j, args[5]),
+            lambda j, state: (builder.add(j, one), code.add(state, *code.single(j))),
+        )
+        wide = ir.VectorType(i64, code.lanes)
+        for p, part in enumerate(code.collect(state)):
+            address = builder.gep(totals, [ir.Constant(i64, p * code.lanes)])
+            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
+            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
+        return context.get_dummy_value()
+
+    return types.void(rows, order, weights, types.int64, types.int64, types.int64, totals), codegen
+
+
+@intrinsic
+def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, macs, stopped, at):
+    """Take products back off the complete sums sums[at : at + TILE], as long as they stay at `top` or below.
+
+    The first product behind `negatives_from` stays. Writes what is left to sums, the products left to macs
+    and BY_SIGN to stopped, or where a sum is above top, all of them and COMPLETE. Returns as bits
+    which windows have more to be taken back than an int32 counts: for these, what was written is how far
+    they came.
+    """
+
+    def codegen(context, builder, signature, args):
+        i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        code = _Rows(context, builder, signature, args)
+        order = context.make_array(signature.args[1])(context, builder, args[1])
+        size = builder.extract_value(order.shape, 1)
+        sums, macs, stopped = (
+            builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[9]])
+            for i in (6, 7, 8)
+        )
+        wide = ir.VectorType(i64, code.lanes)
+        top = _spread(builder, args[5], code.lanes)
+        places = [ir.Constant(i64, p * code.lanes) for p in range(2 * code.parts)]
+        complete = [_load(builder, builder.gep(sums, [place]), wide) for place in places]
+        begun = []
+        for total in complete:
+            rest = builder.sub(top, total)
+            for sign, bound in (("<", _LARGEST), (">", -1)):
+                limit = ir.Constant(wide, [bound] * code.lanes)
+                rest = builder.select(builder.icmp_signed(sign, rest, limit), rest, limit)
+            begun.append(builder.trunc(rest, code.vector))
+
+        def thirds(state):
+            return [state[q : q + len(begun)] for q in range(0, 3 * len(begun), len(begun))]
+
+        def see(rest, least, dead):
+            """Keep the last rest that is not below zero, and count (below zero) the others."""
+            for q, value in enumerate(rest):
+                lower = builder.icmp_unsigned("<", value, least[q])
+                least[q] = builder.select(lower, value, least[q])
+                dead[q] = builder.add(dead[q], builder.ashr(value, code.splat(31)))
+
+        def take_pairs(j, state):
+            rest, least, dead = thirds(state)
+            for _ in range(_PAIRS):
+                j = builder.sub(j, ir.Constant(i64, 2))
+                inputs, both = code.pair(j)
+                upper = builder.and_(both, ir.Constant(i32, -1 << 16))
+                see(code.add(rest, inputs, upper, sticky=True), least, dead)
+                rest = code.add(rest, inputs, both, sticky=True)
+                see(rest, least, dead)
+            return j, [*rest, *least, *dead]
+
+        def take_one(j, state):
+            rest, least, dead = thirds(state)
+            j = builder.sub(j, ir.Constant(i64, 1))
+            rest = code.add(rest, *code.single(j), sticky=True)
+            see(rest, least, dead)
+            return j, [*rest, *least, *dead]
+
+        def goes_on(j, state, steps):
+            there = builder.icmp_signed(">", j, builder.add(args[4], ir.Constant(i64, steps)))
+            return builder.and_(there, builder.not_(code.none_alive(thirds(state)[0])))
+
+        dealt = code.deal(begun)
+        state = [*dealt, *dealt, *[code.zero] * len(dealt)]
+        j, state = _loop(builder, size, state, lambda j, s: goes_on(j, s, 2 * _PAIRS), take_pairs)
+        j, state = _loop(builder, j, state, lambda j, s: goes_on(j, s, 1), take_one)
+        steps = _spread(builder, builder.trunc(builder.sub(size, j), i32), code.lanes)
+        everything = _spread(builder, builder.trunc(size, i32), code.lanes)
+        late = ir.Constant(i64, 0)
+        least, dead = (code.collect(part) for part in thirds(state)[1:])
+        for p, place in enumerate(places):
+            alive = builder.icmp_signed(">=", begun[p], code.zero)
+            back = builder.select(alive, builder.sub(begun[p], least[p]), code.zero)
+            removed = builder.select(alive, builder.add(steps, dead[p]), code.zero)
+            for target, value in (
+                (sums, builder.add(complete[p], builder.sext(back, wide))),
+                (macs, builder.sub(everything, removed)),
+                (stopped, builder.zext(alive, ir.VectorType(i8, code.lanes))),
+            ):
+                address = builder.bitcast(builder.gep(target, [place]), value.type.as_pointer())
+                builder.store(value, address).align = value.type.element.width // 8
+            beyond = builder.icmp_signed("==", begun[p], code.splat(_LARGEST))
+            bits = builder.zext(builder.bitcast(beyond, ir.IntType(code.lanes)), i64)
+            late = builder.or_(late, builder.shl(bits, place))
+        return late
+
+    i64 = types.int64
+    return i64(rows, order, weights, i64, i64, i64, sums, macs, stopped, i64), codegen
+
+
+def _loop(builder, j, state, goes_on, step):
+    """Emit `while goes_on(j, state): j, state = step(j, state)`; state is a list of vectors."""
+    before = builder.block
+    head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    phis = [builder.phi(value.type) for value in (j, *state)]
+    for phi, value in zip(phis, (j, *state), strict=True):
+        phi.add_incoming(value, before)
+    now = phis[0], phis[1:]
+    builder.cbranch(goes_on(*now), body, done)
+    builder.position_at_end(body)
+    j, state = step(*now)
+    for phi, value in zip(phis, (j, *state), strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(done)
+    return now
+
+
+if INTERPRETED:  # vector instructions cannot be
+    gather_rows, walk_tiles = gather_rows_plain, walk_tiles_plain
