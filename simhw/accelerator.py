@@ -113,7 +113,7 @@ def simulate(
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = _Run(description, source, engine, values, log)
     chosen = _chosen_layers(source, layers)
-    plan = _phases(run.dataflow, description, chosen, mapping)
+    plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     done: list[LayerResult] = []
     accuracy = None
@@ -177,20 +177,38 @@ def _chosen_layers(trace: Trace, names: Sequence[str] | None) -> list[LayerView]
 def _phases(
     dataflow: Dataflow,
     description: Description,
+    trace: Trace,
     layers: Sequence[LayerView],
     mapping: MappingSource | None,
 ) -> Iterable[Phase]:
     asked = mapping if mapping is not None else description.mapping
-    if asked is None or isinstance(asked, Mapping):
-        return dataflow.plan(layers, asked)
-    published = load_mapping(asked)["layers"]
-    names = [layer.name for layer in layers]
-    if mapping is not None and not set(published) & set(names):
-        raise MappingError(f"{asked}: maps {', '.join(published)}; the trace has {', '.join(names)}")
+    if asked is None:
+        return dataflow.plan(layers)
+    given = isinstance(asked, Mapping)
+    place = "mapping" if given else str(asked)
+    published = dict(asked) if given else load_mapping(asked)["layers"]
+    names = [layer.name for layer in trace.layers]
+    shared = set(published) & set(names)
+    # a description's own mapping may speak of another network; one that was asked for may not
+    if mapping is not None and not shared:
+        raise MappingError(f"{place}: maps {', '.join(published)}; the trace has {', '.join(names)}")
+    if shared:
+        faults = [
+            f"{place}: layers: the trace has no {name!r}{did_you_mean(name, names)}"
+            for name in published
+            if name not in names
+        ]
+        faults += [
+            f"{place}: layers.{name}: wants letters with numbers, such as p: 4, got {letters!r}"
+            for name, letters in published.items()
+            if not isinstance(letters, Mapping)
+        ]
+        if faults:
+            raise MappingError(faults)
     try:
-        return list(dataflow.plan(layers, published))
+        return list(dataflow.plan(layers, {name: published[name] for name in shared}))
     except MappingError as error:
-        raise MappingError([f"{asked}: layers.{fault}" for fault in error.faults]) from None
+        raise MappingError([f"{place}: layers.{fault}" for fault in error.faults]) from None
 
 
 class _Run:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from simhw import core
 
 
 class RegisterFile(core.Component, kind="register_file"):
-    """Words at fixed addresses; one read and one write in a cycle. Unwritten words read as zero."""
+    """Words at fixed addresses. Unwritten words read as zero; ports are not modelled."""
 
     ACTIONS = ("read", "write")
 
@@ -17,6 +17,7 @@ class RegisterFile(core.Component, kind="register_file"):
     class Spec(core.Spec):
         words: core.Count
         word_bits: core.Count = 16
+        built_from: Literal["registers", "sram"] = "registers"
 
     def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
         super().__init__(sim, name, spec)
@@ -38,4 +39,5 @@ class RegisterFile(core.Component, kind="register_file"):
 
     @classmethod
     def structure(cls, spec: Spec) -> dict[str, int]:
-        return {"register_bits": spec.words * spec.word_bits}
+        built = "sram_bits" if spec.built_from == "sram" else "register_bits"
+        return {built: spec.words * spec.word_bits}

@@ -25,6 +25,7 @@ class RowStationaryPE(core.Component, kind="row_stationary_pe"):
         psum_words: core.Count = 24
         word_bits: core.Count = 16
         zero_gating: core.Flag = True
+        climb_adder: core.Flag = True  # an adder of its own for sums on their way up
 
     def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
         super().__init__(sim, name, spec)
@@ -58,7 +59,15 @@ class RowStationaryPE(core.Component, kind="row_stationary_pe"):
 
         return {
             "ifmap_spad": pad(spec.ifmap_words),
-            "filter_spad": pad(spec.filter_words),
+            "filter_spad": (
+                RegisterFile,
+                RegisterFile.Spec(words=spec.filter_words, word_bits=spec.word_bits, built_from="sram"),
+            ),
             "psum_spad": pad(spec.psum_words),
             "mac": (MacUnit, MacUnit.Spec(word_bits=spec.word_bits)),
         }
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        inside = super().structure(spec)
+        return inside | {"adders": inside["adders"] + spec.climb_adder}

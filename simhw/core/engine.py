@@ -74,7 +74,10 @@ class ClockDomain:
     """
 
     def __init__(self, clock_mhz: float, accelerator_mhz: float) -> None:
-        ratio = Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))
+        # 66.666667 MHz is meant to be a third of 200; one part in a million is finer than any crystal
+        ratio = (Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))).limit_denominator(1_000_000)
+        if not ratio:
+            ratio = Fraction(1, 1_000_000)
         self.cycles, self.ticks = ratio.numerator, ratio.denominator
 
     def cycle_of(self, tick: int) -> int:

@@ -17,12 +17,13 @@ from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
 from simhw.core.machine import Machine, Part
-from simhw.errors import MappingError
+from simhw.errors import DescriptionError, MappingError
 from simhw.mapping import row_stationary as mapping_room
 from simhw.mapping.row_stationary import ArrayLimits, Rates, RowStationaryMapping, ceil_div
 from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
+LEVEL_BITS = 16  # of the run-length code
 IFMAP, FILTER, OFMAP = 0, 1, 2  # who asks the DRAM, in the order in which they are served
 CAUSES = (
     "configuration", "dram_ofmap", "dram_ifmap", "dram_filter", "filter_load", "ifmap", "psum", "drain",
@@ -50,7 +51,7 @@ class Work:
     counts: Mapping[tuple[str, str], int]  # (instance, action)
     busy: Counts  # products with an output behind them, by array place
     outputs: Array | None = None
-    unfit_psums: int = 0
+    unfit_sums: int | None = None
 
 
 class RowStationary(core.Dataflow, kind="row_stationary"):
@@ -63,7 +64,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
 
     ROLES = {  # noqa: RUF012 - a class's own table, never written
         "pes": Role(
-            fields=("ifmap_words", "filter_words", "psum_words", "word_bits", "zero_gating"),
+            fields=("ifmap_words", "filter_words", "psum_words", "word_bits", "zero_gating", "climb_adder"),
             grid=True,
             about="the array",
         ),
@@ -119,6 +120,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         """Yield a phase a layer, mapped as published where `mapping` names the layer."""
         published = mapping or {}
         faults: list[str] = []
+        self._refuse_widths(layers)
         chosen: dict[str, RowStationaryMapping] = {}
         for layer in layers:
             if layer.name not in published:
@@ -135,6 +137,30 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         for layer in layers:
             own = chosen.get(layer.name) or self.choose(layer.name, layer.shape)
             yield Phase(name=layer.name, layers=(layer,), mapping=own.to_dict())
+
+    def _refuse_widths(self, layers: Sequence[Layer]) -> None:
+        """Words have one width on their whole way, and hold what the trace puts in them."""
+        widths = {
+            role: self.parts[role].spec.to_dict()["word_bits"]
+            for role in ("pes", "glb", "noc", "relu", "codec")
+        }
+        faults: list[str] = []
+        if len(set(widths.values())) > 1:
+            told = ", ".join(f"{role} {bits}" for role, bits in widths.items())
+            faults.append(f"components: word_bits: wants one width for all on chip, got {told}")
+        if self.options.compression != "none" and self.pes.word_bits != LEVEL_BITS:
+            faults.append(
+                f"options.compression: run-length words hold levels of {LEVEL_BITS} bits, pes.word_bits is "
+                f"{self.pes.word_bits}; set it to none"
+            )
+        widest = max((f.bits for layer in layers for k, f in layer.formats.items() if k != "bias"), default=0)
+        if widest > self.pes.word_bits:
+            faults.append(
+                f"components.pes.word_bits: the trace holds {widest}-bit values, the words have "
+                f"{self.pes.word_bits}; wants at least {widest}, or a trace of narrower numbers"
+            )
+        if faults:
+            raise DescriptionError(faults)
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
         return self.choose(name, shape).to_dict()
@@ -178,7 +204,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         layer = phase.layers[0]
         plan = Geometry(self, layer.shape, RowStationaryMapping(**phase.mapping))
         inputs = np.asarray(layer.inputs)
-        outputs, unfit = self._values(layer, inputs) if values else (None, 0)
+        outputs, unfit = self._values(layer, inputs) if values else (None, None)
         compress = self.options.compression != "none"
         compress_inputs = compress and not (
             layer.reads_network_input and self.options.compression == "after_first"
@@ -204,7 +230,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
             counts=counts,
             busy=busy,
             outputs=outputs,
-            unfit_psums=unfit,
+            unfit_sums=unfit,
         )
 
     def _values(self, layer: Layer, inputs: Array) -> tuple[Array, int]:
@@ -220,15 +246,16 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
                 np.minimum(sums, 6, out=sums)
             return sums, 0
         sums = fast.conv_accumulate(inputs, weights, bias, *geometry)
-        return fast.requantize(
+        outputs, unfit = fast.requantize(
             sums,
             layer.shift,
             form.lowest,
             form.highest,
             ACTIVATIONS[layer.activation],
             min(round(6 * 2.0**form.fraction), form.highest),
-            self.pes.word_bits,
+            min(self.pes.word_bits, 63),
         )
+        return outputs.astype(np.int8 if form.bits <= 8 else np.int16, copy=False), unfit
 
     # schedule
 
@@ -238,7 +265,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         yield from play.run()
         play.account()
         outputs = {} if work.outputs is None else {phase.layers[0].name: work.outputs}
-        details: dict[str, Any] = play.details() | {"psums_that_do_not_fit": work.unfit_psums}
+        details: dict[str, Any] = play.details() | {"final_sums_that_do_not_fit": work.unfit_sums}
         return Outcome(outputs=outputs, details={phase.layers[0].name: details})
 
 
@@ -254,6 +281,8 @@ def _best_mapping(
         dataflow.rates(),
         objective=options.objective,
         cost=functools.partial(dataflow.cost, shape),
+        # loads that overlap are played by processes, which takes far longer than the recurrence
+        shortlist=2 if options.filter_load == "overlapped" and options.objective == "cycles" else 48,
     )
 
 
@@ -319,8 +348,9 @@ class Geometry:
             fast.pass_timing, arrived, m.p, self.slot_products, dataflow.pes.psum_words
         )
         hops, serial = m.rows * m.r, options.psum_traffic == "serial"
-        self.first = timing(0, self.wave_out, hops, serial).tolist()
-        self.steady = timing(self.wave_in, self.wave_out, hops, serial).tolist()
+        stolen = 0 if dataflow.pes.climb_adder else 1
+        self.first = timing(0, self.wave_out, hops, serial, stolen).tolist()
+        self.steady = timing(self.wave_in, self.wave_out, hops, serial, stolen).tolist()
 
     @functools.cached_property
     def tiles(self) -> int:
@@ -335,9 +365,14 @@ class Geometry:
     @property
     def processing_cycles(self) -> int:
         """Cycles of all passes when nothing waits for DRAM."""
-        begun, load = self.first_passes, 0 if self.overlapped else self.load_cycles
-        own = begun * self.first[3] + (self.passes - begun) * self.steady[3] + self.passes * load
-        return max(own, self.passes * self.load_cycles)
+        begun, steady = self.first_passes, self.passes - self.first_passes
+        load, first, later = self.load_cycles, self.first[3], self.steady[3]
+        if not self.overlapped:
+            return begun * (load + first) + steady * (load + later)
+        # the first load is not hidden, and each other one lasts at least as long as itself
+        last = later if self.channel_blocks * self.segments > 1 else first
+        waits = begun * max(first, load) + steady * max(later, load) - max(last, load)
+        return load + waits + last
 
     @functools.cached_property
     def first_passes(self) -> int:
@@ -378,26 +413,35 @@ class Geometry:
     def _link_words(self, words: Any, word_bits: int) -> Any:
         return ceil_div(words * word_bits, self.dataflow.dram.word_bits)
 
-    def _row_ranges(self) -> list[list[tuple[int, int]]]:
-        """Return, by strip and segment, the first input row loaded and the one after the last."""
+    def _rows_loaded(self) -> list[list[list[tuple[int, int]]]]:
+        """Return, by strip and segment, runs of input rows that real outputs need: first, one after last."""
         shape, m = self.shape, self.mapping
-        ranges: list[list[tuple[int, int]]] = []
+        loaded: list[list[list[tuple[int, int]]]] = []
         for strip, strip_rows in enumerate(self.strip_parts.tolist()):
-            ranges.append([])
+            loaded.append([])
             for segment, rows in enumerate(self.row_parts.tolist()):
-                first = strip * m.e * shape.stride[0] + segment * m.rows * shape.dilation[0]
-                last = first + (strip_rows - 1) * shape.stride[0] + (rows - 1) * shape.dilation[0]
-                low = min(max(first - shape.pad[0], 0), shape.in_height)
-                high = max(min(last + 1 - shape.pad[0], shape.in_height), low)
-                ranges[-1].append((low, high))
-        return ranges
+                first = strip * m.e * shape.stride[0] + segment * m.rows * shape.dilation[0] - shape.pad[0]
+                needed = np.unique(
+                    first
+                    + np.add.outer(
+                        np.arange(strip_rows) * shape.stride[0], np.arange(rows) * shape.dilation[0]
+                    )
+                )
+                needed = needed[(needed >= 0) & (needed < shape.in_height)]
+                breaks = np.flatnonzero(np.diff(needed) > 1) + 1
+                runs = [run for run in np.split(needed, breaks) if run.size]
+                loaded[-1].append([(int(run[0]), int(run[-1]) + 1) for run in runs])
+        return loaded
 
     def _input_words(self, inputs: NDArray[np.int16] | None) -> Counts:
         shape, m = self.shape, self.mapping
-        ranges = self._row_ranges()
+        ranges = self._rows_loaded()
         size = (len(self.group_parts), len(self.image_parts), len(ranges), self.channel_blocks, self.segments)
         if inputs is None:
-            rows = np.array([[high - low for low, high in strip] for strip in ranges], dtype=np.int64)
+            rows = np.array(
+                [[sum(high - low for low, high in runs) for runs in strip] for strip in ranges],
+                dtype=np.int64,
+            )
             planes = (
                 self.group_parts[:, None, None, None, None]
                 * self.image_parts[:, None, None, None]
@@ -408,12 +452,10 @@ class Geometry:
         first, last, _ = fast.rlc_row_words(inputs.reshape(-1, shape.in_height, shape.in_width))
         words = np.zeros(size, dtype=np.int64)
         for strip, by_segment in enumerate(ranges):
-            for segment, (low, high) in enumerate(by_segment):
-                if low == high:
-                    continue
-                planes = (last[:, high - 1] - first[:, low] + 1).reshape(
-                    shape.batch, shape.groups, shape.group_in_channels
-                )
+            for segment, runs in enumerate(by_segment):
+                planes = np.zeros((shape.batch, shape.groups, shape.group_in_channels), dtype=np.int64)
+                for low, high in runs:
+                    planes += (last[:, high - 1] - first[:, low] + 1).reshape(planes.shape)
                 by_block = _blocks(_blocks(_blocks(planes, 2, m.q * m.r), 1, m.g), 0, m.n)
                 words[:, :, strip, :, segment] = self._link_words(by_block, 64).transpose(1, 0, 2)
         return words
@@ -459,7 +501,7 @@ class Geometry:
 
     def values_loaded(self) -> int:
         """Return the input values that come in, those that come again included."""
-        rows = sum(high - low for strip in self._row_ranges() for low, high in strip)
+        rows = sum(high - low for strip in self._rows_loaded() for runs in strip for low, high in runs)
         planes = self.shape.batch * self.shape.in_channels * len(self.filter_parts)
         return rows * self.shape.in_width * planes
 
@@ -615,7 +657,7 @@ class Schedule:
         self.loaded = _Arrivals(self.sim)
         self.finished = _Arrivals(self.sim)
         steady_link = self.dram.KIND == "dram_link" and self.sim.timeline is None
-        self.recurrence = steady_link and not self.overlapped
+        self.recurrence = steady_link and not self.overlapped and self._fits_int64()
         self.stalls: dict[str, int] = dict.fromkeys(CAUSES, 0)
         self.cycles = 0
 
@@ -673,6 +715,16 @@ class Schedule:
         link.count("write", int(traffic.outputs.sum()))
         self.sim.activity.add(link.name, "busy", busy)
         self.cycles = cycles
+
+    def _fits_int64(self) -> bool:
+        """Whether no number of the recurrence can overflow; the processes count without bound."""
+        plan, traffic, clock = self.plan, self.work.traffic, self.dram.clock
+        transactions = 2 * plan.passes + plan.tiles * (plan.channel_blocks * plan.segments + 1)
+        words = int(traffic.blocks.sum()) * len(plan.passes_in_block) + plan.filter_sum(traffic)
+        ticks = words + int(traffic.outputs.sum()) + transactions + self.dataflow.options.configuration_bits
+        per_tick = ceil_div(clock.cycles, clock.ticks)
+        cycles = plan.processing_cycles + ticks * per_tick + transactions * self.dram.spec.latency_cycles
+        return (cycles + ticks) * max(clock.cycles, clock.ticks) < 1 << 62
 
     def _stalled(self, cause: str, since: int) -> None:
         self.stalls[cause] += self.sim.cycle - since
@@ -805,7 +857,6 @@ class Schedule:
             "macs_executed": int(self.work.busy.sum()),
             "active_pes": int(np.count_nonzero(plan.mapped)),
             "passes": plan.passes,
-            "pass_cycles": plan.load_cycles + plan.steady[3],
             "block_buffers": plan.block_buffers,
             "tile_buffers": plan.tile_buffers,
         }

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-def pass_timing_plain(arrived, filters, products, entries, wave_in, wave_out, hops, serial):
+def pass_timing_plain(arrived, filters, products, entries, wave_in, wave_out, hops, serial, stolen):
     """Return the cycles of a pass from its first product's readiness on, by what they went to.
 
     `arrived[w]` is the cycle by which the input of window w is there; every window is used by
@@ -16,6 +16,7 @@ def pass_timing_plain(arrived, filters, products, entries, wave_in, wave_out, ho
     moment the first product is made. A wave climbs only when its way out is clear, and a PE has
     `entries` sums: the oldest must have left before a new one begins. If `serial`, sums do not move
     while products are made: one comes in after the last product, and the next waits until it has left.
+    After each sum the PEs make no product for `stolen` cycles, in which their adder serves a climbing one.
 
     Result: [cycles waiting for input, waiting for sums, after the last product, all].
     """
@@ -25,7 +26,7 @@ def pass_timing_plain(arrived, filters, products, entries, wave_in, wave_out, ho
         window, first = divmod(slot, filters)
         input_there = int(arrived[window]) if first == 0 else 0
         entry_free = climbing[slot - entries] + hops if slot >= entries else 0
-        before = (left if serial else ready[-1]) if ready else 0
+        before = (left if serial else ready[-1] + stolen) if ready else 0
         begun.append(max(before, input_there, entry_free))
         ready.append(begun[-1] + products)
         came = max(came, ready[-1] if serial else begun[-1]) + wave_in
@@ -40,14 +41,16 @@ def pass_timing_plain(arrived, filters, products, entries, wave_in, wave_out, ho
 
 
 @njit(cache=True)
-def pass_timing(arrived, filters, products, entries, wave_in, wave_out, hops, serial):
+def pass_timing(arrived, filters, products, entries, wave_in, wave_out, hops, serial, stolen):
     climbed = np.zeros(entries, dtype=np.int64)
     ready = came = left = 0
     for_input = for_sums = 0
     slot = 0
     for window in range(arrived.size):
         for first in range(filters):
-            begun = left if serial else ready
+            begun = left if serial else ready + stolen
+            if slot == 0:
+                begun = ready
             if first == 0 and arrived[window] > begun:
                 begun = arrived[window]
             entry = slot % entries

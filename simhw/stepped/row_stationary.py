@@ -93,7 +93,9 @@ class LayerRun:
         self.inputs = np.asarray(self.layer.inputs).tolist()
         self.weights = np.asarray(self.layer.weights).tolist()
         self.bias = np.asarray(self.layer.bias).tolist()
-        self.outputs = np.zeros(self.shape.output_shape, dtype=np.asarray(self.layer.inputs).dtype)
+        form = self.layer.formats["expected"]
+        kind = np.float32 if form.is_float else np.int8 if form.bits <= 8 else np.int16
+        self.outputs = np.zeros(self.shape.output_shape, dtype=kind)
         self.unfit = self.passes_done = self.cycles = 0
         self.stalls: dict[str, int] = {}
         self.chain, self.where = self._place_sets()
@@ -264,24 +266,30 @@ class LayerRun:
     def _block_transfer(self, visit: Visit) -> int:
         """Return the link's words of the rows that real outputs and real kernel rows need."""
         shape, tile = self.shape, visit.tile
-        rows = [
+        rows = {
             y * shape.stride[0] + k * shape.dilation[0] - shape.pad[0]
             for y in range(tile.strip, min(tile.strip + self.e, shape.out_height))
             for k in range(visit.segment, min(visit.segment + self.rows, shape.kernel_height))
-        ]
-        there = [y for y in range(min(rows), max(rows) + 1) if 0 <= y < shape.in_height]
+        }
+        there = sorted(y for y in rows if 0 <= y < shape.in_height)
         values = words = 0
         for image in range(self.n):
             for group in range(self.g):
                 for channel in range(self.q * self.r):
                     n, g = self._image(tile, image), self._group(tile, group)
                     ch = self._channel(visit, 0, channel)
-                    if n is None or g is None or ch is None or not there:
+                    if n is None or g is None or ch is None:
                         continue
-                    values += len(there) * shape.in_width
                     holds = self._words_of_plane(n, g * shape.group_in_channels + ch)
-                    last = holds[(there[-1] + 1) * shape.in_width - 1]
-                    words += last - holds[there[0] * shape.in_width] + 1
+                    previous: int | None = None  # the last word read of a run of rows
+                    for y in there:
+                        values += shape.in_width
+                        first = holds[y * shape.in_width]
+                        last = holds[(y + 1) * shape.in_width - 1]
+                        words += last - first + 1
+                        if y - 1 in rows and previous == first:
+                            words -= 1  # it has just come in with the row above
+                        previous = last
         if self.compressed_inputs:
             self.codec.decode(values)
             return self._link_words(words * 64)
@@ -518,6 +526,7 @@ class LayerRun:
         ]
         for number, slot in enumerate(slots):
             slot.entry = number % entries
+        stolen = 0 if self.pes.spec.climb_adder else 1
         reads = not one.visit.begins_sums
         hops = len(self.chain)
         words = self.g * self.t * self.e
@@ -539,7 +548,12 @@ class LayerRun:
                 oldest = slots[begun - entries] if begun >= entries else None
                 there_at = stream.there_at(slot) if slot.filter == 0 else None
                 free = oldest is None or (oldest.climbs_at is not None and oldest.climbs_at + hops <= at)
-                done = before is None or not serial or (finished == begun and last_left_at <= at)
+                if before is None:
+                    done = True
+                elif serial:
+                    done = finished == begun and last_left_at <= at
+                else:
+                    done = (before.ready_at or 0) + stolen <= at
                 if free and done and (slot.filter != 0 or (there_at is not None and there_at <= at)):
                     if idle:
                         self._stalled("ifmap" if slot.filter == 0 and there_at == at else "psum", idle)
@@ -683,7 +697,7 @@ class LayerRun:
             "passes": self.passes_done,
             "block_buffers": self.buffers[0],
             "tile_buffers": self.buffers[1],
-            "psums_that_do_not_fit": self.unfit,
+            "final_sums_that_do_not_fit": self.unfit,
         }
 
 

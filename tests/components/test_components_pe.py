@@ -79,11 +79,12 @@ def test_sums_are_cleared_and_passed_upwards():
     assert pe.sim.ledger["pe.psum_spad", "write"] == 1 + 1
 
 
-def test_scratchpads_are_built_from_registers_and_the_mac_from_an_adder_and_a_multiplier():
+def test_a_pe_is_built_from_registers_an_sram_for_filters_a_multiplier_and_its_adders():
     spec = RowStationaryPE.Spec(ifmap_words=12, filter_words=224, psum_words=24, word_bits=16)
     assert RowStationaryPE.structure(spec) == {
-        "register_bits": (12 + 224 + 24) * 16,
-        "adders": 1,
+        "register_bits": (12 + 24) * 16,
+        "sram_bits": 224 * 16,
+        "adders": 2,  # one of them for sums on their way up
         "multipliers": 1,
     }
 

@@ -187,12 +187,14 @@ def drawn_case(seed: int, largest: int = 9) -> tuple[Rig, DrawnLayer, Phase] | N
     machine = rig(
         rng.randint(1, largest // 2 + 1),
         rng.randint(1, largest // 2 + 2),
+        clock_mhz=rng.choice([200, 200, 33.3, 1000]),
         options=options,
         pes={
             "ifmap_words": rng.randint(7, 15),
             "filter_words": rng.choice([12, 24, 60, 224]),
             "psum_words": rng.randint(1, 6),
             "zero_gating": rng.random() < 0.8,
+            "climb_adder": rng.random() < 0.7,
         },
         glb={"size_kib": size_kib, "filter_kib": filter_kib},
         noc={
@@ -202,7 +204,7 @@ def drawn_case(seed: int, largest: int = 9) -> tuple[Rig, DrawnLayer, Phase] | N
             "psum_out_words_per_cycle": rng.randint(1, 4),
         },
         dram={
-            "clock_mhz": rng.choice([60, 200, 133.3, 500]),
+            "clock_mhz": rng.choice([60, 200, 133.3, 500, 66.66666666666667, 7.3]),
             "word_bits": rng.choice([16, 64, 128]),
             "latency_cycles": rng.choice([0, 0, 7]),
         },

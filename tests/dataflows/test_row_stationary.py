@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from math import ceil
 
 import numpy as np
 import pytest
 from machines import DrawnLayer, rig
 
+from simhw.core.machine import structure_of
 from simhw.dataflows.row_stationary import RowStationary
-from simhw.mapping.row_stationary import candidates, mapping_of
+from simhw.errors import DescriptionError
+from simhw.mapping.row_stationary import (
+    ArrayLimits,
+    RowStationaryMapping,
+    candidates,
+    faults,
+    mapping_of,
+    placement,
+)
 from simhw.shapes import LayerShape
 
 INSTANT = {"clock_mhz": 100_000.0, "word_bits": 4096}  # a DRAM that is never waited for
@@ -134,7 +144,7 @@ def test_overlapped_loading_needs_scratchpads_for_two_passes() -> None:
         ({"e": 9}, "layer: e: 9 output rows, the layer has 8"),
         ({"n": 3}, "layer: n: 3 images, the batch has 2"),
         ({"m": 40}, "layer: m: 40 filters, a group has 32"),
-        ({"t": 9}, "layer: r, t, g: 1 x 9 x 1 sets of 3 x 8 PEs, 4 fit the 12 x 14 array"),
+        ({"t": 9}, "layer: r, t, g: 9 x 1 chains of 1 sets of 3 x 8 PEs, 4 fit the 12 x 14 array"),
         ({"p": 0}, "layer: p: wants a whole number of at least 1, got 0"),
         ({"r": "2"}, "layer: r: wants a whole number of at least 1, got '2'"),
         ({"z": 1}, "layer: unknown field 'z'; known: e, g, m, n, p, q, r, rows, t"),
@@ -156,7 +166,7 @@ def test_an_illegal_mapping_is_refused(change: dict, message: str) -> None:
         ({"pes": {"filter_words": 2}}, "one row of a filter needs 3 words, pes.filter_words is 2"),
         (
             {"glb": {"size_kib": 1.0, "filter_kib": 0.96875}},
-            "the smallest pass needs 38 words of global buffer, there are 16",
+            "the smallest pass needs 18 words of global buffer, there are 16",
         ),
     ],
 )
@@ -194,3 +204,133 @@ def test_the_mapper_finds_the_best_of_all_candidates(seed: int) -> None:
         best = min(dataflow.cost(shape, mapping_of(row)) for row in candidates(shape, dataflow.limits))
         own = dataflow.cost(shape, dataflow.choose("layer", shape))
         assert best <= own <= best * (1 + slack)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (3, 2), (4, 1), (8, 1), (10, 1), (6, 2)])
+def test_the_smallest_layers_map(inputs: int, outputs: int) -> None:
+    layer, machine = DrawnLayer(LayerShape.linear(1, inputs, outputs)), rig()
+    np.testing.assert_array_equal(machine.run(machine.phase(layer)).outputs, layer.expected)
+
+
+def test_a_buffer_that_holds_one_row_of_a_tall_kernel_maps_it_row_by_row() -> None:
+    shape = LayerShape(
+        batch=1, in_channels=1, in_height=14, in_width=1000, out_channels=1, kernel_height=11, kernel_width=3
+    )
+    machine = rig(glb={"size_kib": 12, "filter_kib": 8})
+    assert machine.phase(DrawnLayer(shape)).mapping["rows"] < 11
+
+
+def every_mapping(shape: LayerShape, limits: ArrayLimits) -> list[RowStationaryMapping]:
+    """All legal mappings, by trying all numbers."""
+    found = []
+    ranges = (
+        range(1, limits.rows + 1), range(1, shape.out_height + 1), range(1, shape.group_out_channels + 1),
+        range(1, shape.group_in_channels + 1), range(1, limits.rows + 1),
+        range(1, shape.group_out_channels + 1), range(1, shape.group_out_channels + 1),
+    )  # fmt: skip
+    for rows, e, p, q, r, t, m in itertools.product(*ranges):
+        one = RowStationaryMapping(m=m, n=1, e=e, p=p, q=q, r=r, t=t, rows=rows)
+        if not faults(one, shape, limits):
+            found.append(one)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_mapper_is_near_the_best_of_all_legal_mappings(seed: int) -> None:
+    """Every combination of letters is tried on small arrays; the mapper may miss by a fiftieth at most."""
+    rng = np.random.default_rng(seed)
+    shape = square(1, int(rng.integers(2, 5)), int(rng.integers(4, 6)), int(rng.integers(3, 6)), 2)
+    for objective in ("processing", "cycles"):
+        machine = rig(
+            int(rng.integers(2, 5)),
+            int(rng.integers(2, 5)),
+            options=RowStationary.Options(objective=objective),
+        )
+        dataflow = RowStationary(machine.parts, machine.options, machine.clock_mhz)
+        best = min(dataflow.cost(shape, one) for one in every_mapping(shape, dataflow.limits))
+        own = dataflow.cost(shape, dataflow.choose("layer", shape))
+        assert best <= own <= best * 1.02
+
+
+def test_sums_climb_from_pe_to_pe() -> None:
+    """Every PE of a chain stands right above the one before it."""
+    limits = RowStationary(rig().parts, RowStationary.Options(), 200).limits
+    for letters in ({"e": 4, "r": 3, "t": 2, "rows": 3}, {"e": 20, "r": 2, "t": 1, "rows": 2}):
+        one = RowStationaryMapping(m=4, n=1, p=1, q=1, g=1, **letters)
+        rows, columns = placement(one, limits)
+        assert set(np.diff(rows.reshape(1, one.t, -1, one.e), axis=2).ravel().tolist()) == {1}
+        assert set(np.diff(columns.reshape(1, one.t, -1, one.e), axis=2).ravel().tolist()) == {0}
+        assert len(set(zip(rows.ravel(), columns.ravel(), strict=True))) == one.sets * one.rows * one.e
+
+
+def test_an_adder_shared_with_climbing_sums_costs_a_cycle_for_each_sum() -> None:
+    layer = DrawnLayer(square(1, 4, 8, 6, 3))
+    mapping = {"m": 6, "n": 1, "e": 6, "p": 6, "q": 4, "r": 1, "t": 1}
+    own, shared = (rig(dram=INSTANT, pes={"climb_adder": b}) for b in (True, False))
+    runs = [machine.run(machine.phase(layer, mapping)) for machine in (own, shared)]
+    slots = 6 * 6  # windows and filters of the one pass
+    assert runs[1].details["processing_cycles"] - runs[0].details["processing_cycles"] == slots - 1
+    assert runs[0].actions == runs[1].actions
+    built = [machine.parts["pes"].kind.structure(machine.parts["pes"].spec) for machine in (own, shared)]
+    assert [b["adders"] for b in built] == [2, 1]
+
+
+def test_the_chip_has_its_printed_on_chip_sram() -> None:
+    """181.5 KB: the buffer and 448 B of filters in each of 168 PEs."""
+    parts = rig().parts
+    bits = sum(n["sram_bits"] for n in structure_of(parts).values() if "sram_bits" in n)
+    assert bits / 8 / 1024 == 108 + 168 * 448 / 1024 == 181.5
+
+
+def test_rows_that_no_output_reads_are_not_loaded() -> None:
+    shape = square(1, 8, 16, 4, 1, stride=2)
+    machine = rig(dram={"clock_mhz": 200, "word_bits": 16}, options=RowStationary.Options(compression="none"))
+    run = machine.run(
+        machine.phase(DrawnLayer(shape), {"m": 4, "n": 1, "e": 8, "p": 4, "q": 8, "r": 1, "t": 1})
+    )
+    inputs, filters, biases = 8 * 8 * 16, 8 * 4, 4
+    assert run.grouped["dram.read"] == inputs + filters + biases
+    assert run.grouped["dram.write"] == shape.outputs
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+def test_the_cost_of_processing_is_what_a_run_without_waiting_takes(overlapped: bool) -> None:
+    options = RowStationary.Options(
+        filter_load="overlapped" if overlapped else "serial", objective="processing", compression="none"
+    )
+    machine = rig(options=options, dram=INSTANT)
+    layer = DrawnLayer(square(1, 12, 14, 24, 3))
+    phase = machine.phase(layer)
+    run = machine.run(phase, values=False)
+    dataflow = RowStationary(machine.parts, options, 200)
+    assert (
+        dataflow.cost(layer.shape, dataflow.choose("layer", layer.shape)) == run.details["processing_cycles"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("specs", "message"),
+    [
+        (
+            {"pes": {"word_bits": 8}, "options": RowStationary.Options(compression="none")},
+            "components: word_bits: wants one width for all on chip, "
+            "got pes 8, glb 16, noc 16, relu 16, codec 16",
+        ),
+        (
+            {role: {"word_bits": 8} for role in ("pes", "glb", "noc", "relu", "codec")},
+            "components.pes.word_bits: the trace holds 16-bit values, the words have 8; wants at least 16, "
+            "or a trace of narrower numbers",
+        ),
+        (
+            {role: {"word_bits": 32} for role in ("pes", "glb", "noc", "relu", "codec")},
+            "options.compression: run-length words hold levels of 16 bits, pes.word_bits is 32; "
+            "set it to none",
+        ),
+    ],
+    ids=["unequal", "narrow", "run-length"],
+)
+def test_words_of_a_wrong_width_are_refused(specs: dict, message: str) -> None:
+    machine = rig(**specs)
+    with pytest.raises(DescriptionError) as error:
+        machine.phase(DrawnLayer(square(1, 2, 6, 2, 3)))
+    assert message in error.value.faults

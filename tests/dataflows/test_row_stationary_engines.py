@@ -8,11 +8,11 @@ from machines import DrawnLayer, Rig, Run, drawn_case, rig
 
 from simhw.core.dataflow import Phase
 from simhw.dataflows.row_stationary import RowStationary
-from simhw.shapes import LayerShape
+from simhw.shapes import LayerShape, NumberFormat
 
 COMMON = (
     "cycles", "stall_cycles", "processing_cycles", "macs_executed", "active_pes", "passes",
-    "block_buffers", "tile_buffers", "psums_that_do_not_fit",
+    "block_buffers", "tile_buffers", "final_sums_that_do_not_fit",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def assert_laws_hold(run: Run, layer: DrawnLayer) -> None:
     """What must balance in every run, whatever the machine."""
     shape = layer.shape
     assert set(run.units().values()) == {run.cycles}, "busy and stalls by cause make each unit's total"
+    assert min(run.activity.values()) >= 0
     assert run.details["macs_executed"] == shape.macs
     assert sum(run.details["stall_cycles"].values()) <= run.cycles
     read, sent = run.grouped.get("glb.ifmap.read", 0), run.grouped.get("noc.ifmap.send", 0)
@@ -114,7 +115,9 @@ def test_engines_agree_on_a_set_wider_than_the_array() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_values_and_work_never_depend_on_when_things_arrive(seed: int) -> None:
+def test_values_and_work_never_depend_on_when_things_arrive(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rule of the house: other latencies, bandwidths and overlaps move time alone."""
     case = drawn_case(3000 + seed)
     if case is None:
@@ -148,9 +151,12 @@ def test_values_and_work_never_depend_on_when_things_arrive(seed: int) -> None:
             psum_out_words_per_cycle=int(rng.integers(1, 9)),
         )
     )
-    moved = other.run(phase)
-    np.testing.assert_array_equal(base.outputs, moved.outputs)
-    assert base.actions == moved.actions
+    for number, requester in enumerate(rng.permutation(["IFMAP", "FILTER", "OFMAP"])):
+        monkeypatch.setattr(f"simhw.stepped.row_stationary.{requester}", number)  # who is served first
+    for engine in ("compiled", "stepped"):  # the twin makes its values as things arrive
+        moved = other.run(phase, engine)
+        np.testing.assert_array_equal(base.outputs, moved.outputs)
+        assert base.actions == moved.actions
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -164,6 +170,31 @@ def test_the_recurrence_over_passes_is_what_the_processes_do(seed: int) -> None:
     assert (played.cycles, played.actions, played.activity) == (short.cycles, short.actions, short.activity)
 
 
+@pytest.mark.parametrize("clock_mhz", [133.333333333, 83.33333333333333, 66.666666666667, 59.94])
+def test_clocks_that_no_small_fraction_names_run_alike_on_recurrence_and_processes(clock_mhz: float) -> None:
+    layer, machine = layer_of(3, 16, 32, 30), rig(dram={"clock_mhz": clock_mhz})
+    phase = machine.phase(layer, {"m": 32, "n": 1, "e": 14, "p": 16, "q": 4, "r": 2, "t": 2})
+    short, played = machine.run(phase), machine.run(phase, log=True)
+    assert (short.cycles, short.details) == (played.cycles, played.details)
+    third = rig(dram={"clock_mhz": 200 / 3}).run(phase).cycles
+    assert third == rig(dram={"clock_mhz": 66.666667}).run(phase).cycles
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_engines_agree_on_the_type_of_what_they_put_out(bits: int) -> None:
+    layer, machine = layer_of(3, 2, 3, 6), rig(4, 4)
+    layer.inputs = np.clip(layer.inputs, -128, 127).astype(np.int8)
+    layer.formats = layer.formats | {
+        "inputs": NumberFormat(bits=8, fraction=0), "expected": NumberFormat(bits=bits, fraction=0)
+    }  # fmt: skip
+    phase = machine.phase(layer)
+    compiled, stepped = machine.run(phase).outputs, machine.run(phase, "stepped").outputs
+    assert compiled is not None
+    assert stepped is not None
+    assert compiled.dtype == stepped.dtype == (np.int8 if bits == 8 else np.int16)
+    np.testing.assert_array_equal(compiled, stepped)
+
+
 def test_without_values_time_and_counts_are_the_same() -> None:
     case = drawn_case(1)
     assert case is not None
@@ -171,3 +202,4 @@ def test_without_values_time_and_counts_are_the_same() -> None:
     full, bare = machine.run(phase), machine.run(phase, values=False)
     assert bare.outputs is None
     assert (full.cycles, full.actions, full.activity) == (bare.cycles, bare.actions, bare.activity)
+    assert bare.details["final_sums_that_do_not_fit"] is None
