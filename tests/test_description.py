@@ -478,7 +478,8 @@ def test_eyeriss_is_built_from_what_its_publication_says():
     eyeriss = load_accelerator("eyeriss")
     structure = eyeriss.structure()
     assert structure["pes"]["multipliers"] == 12 * 14
-    assert structure["pes"]["register_bits"] == 12 * 14 * (12 + 224 + 24) * 16
+    assert structure["pes"]["register_bits"] == 12 * 14 * (12 + 24) * 16
+    assert structure["pes"]["sram_bits"] == 12 * 14 * 448 * 8
     assert structure["glb"]["sram_bits"] == 108 * 1024 * 8
 
 

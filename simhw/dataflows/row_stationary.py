@@ -93,7 +93,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         compression: Literal["after_first", "all", "none"] = "after_first"
         configuration: Literal["serial", "hidden"] = "serial"
         configuration_bits: core.Cycles = 0
-        objective: Literal["cycles", "processing", "dram", "buffer"] = "cycles"
+        objective: Literal["cycles", "processing", "energy", "dram", "buffer"] = "cycles"
 
     def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
         super().__init__(parts, options, clock_mhz)
