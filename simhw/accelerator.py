@@ -26,7 +26,7 @@ from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
 
 ENGINES = ("compiled", "stepped")
-MOVES = ("read", "write", "send", "hop")  # actions that move one word of the part's width
+MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word of the part's width
 
 Progress = Callable[[int, int, str], None]
 MappingSource = str | Path | Mapping[str, Mapping[str, Any]]

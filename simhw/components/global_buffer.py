@@ -11,9 +11,12 @@ from simhw.errors import DescriptionError
 
 
 class BufferRegion(core.Component, kind="buffer_region"):
-    """Part of an SRAM that holds one sort of data; refuses more words than it has room for."""
+    """Part of an SRAM that holds one sort of data; refuses more words than it has room for.
 
-    ACTIONS = ("read", "write")
+    A `fill` writes a zero that nobody sent: padding, and what lies beyond the edge of a layer.
+    """
+
+    ACTIONS = ("read", "write", "fill")
 
     @dataclass(frozen=True, kw_only=True)
     class Spec(core.Spec):
@@ -37,6 +40,13 @@ class BufferRegion(core.Component, kind="buffer_region"):
 
     def write(self, key: Hashable, value: Any) -> None:
         self.count("write")
+        self._hold(key, value)
+
+    def fill(self, key: Hashable) -> None:
+        self.count("fill")
+        self._hold(key, 0)
+
+    def _hold(self, key: Hashable, value: Any) -> None:
         self.held[key] = value
         if len(self.held) > self.spec.words:
             raise OverflowError(f"{self.name}: holds {len(self.held)} words, has room for {self.spec.words}")

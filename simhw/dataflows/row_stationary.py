@@ -499,11 +499,11 @@ class Geometry:
         by_tile = _blocks(_blocks(_blocks(by_plane, 2, m.m), 1, m.g), 0, m.n)
         return self._link_words(by_tile, 64).transpose(1, 2, 0, 3)
 
-    def values_loaded(self) -> int:
-        """Return the input values that come in, those that come again included."""
+    def values_loaded(self, width: int | None = None) -> int:
+        """Return the input values that come in, again or not: of whole rows, or of `width` columns."""
         rows = sum(high - low for strip in self._rows_loaded() for runs in strip for low, high in runs)
         planes = self.shape.batch * self.shape.in_channels * len(self.filter_parts)
-        return rows * self.shape.in_width * planes
+        return rows * (self.shape.in_width if width is None else width) * planes
 
     # work by array place; axes of a set's PEs: group, filter set, channel set, kernel row, output row
 
@@ -609,6 +609,8 @@ class Geometry:
         waves_back = outputs * (visits - 1)
         block_loads = self.tiles * visits
         places = m.sets * m.rows * m.e
+        inputs_held = self.values_loaded(_real_columns(shape))
+        weights_held = shape.weights * len(self.image_parts) * len(self.strip_parts)
         counts = {
             ("noc.filter", "send"): self.passes * self.filter_words,
             ("noc.filter", "receive"): self.passes * places * m.p * m.q * shape.kernel_width,
@@ -619,14 +621,23 @@ class Geometry:
             ("noc.psum_out", "send"): outputs * visits,
             ("noc.psum_out", "receive"): outputs * visits,
             ("noc.links", "hop"): outputs * visits * (m.rows * m.r - 1),
-            ("glb.ifmap", "write"): block_loads * self.block_words,
+            ("glb.ifmap", "write"): inputs_held,
+            ("glb.ifmap", "fill"): block_loads * self.block_words - inputs_held,
             ("glb.ifmap", "read"): self.passes * self.stream_words,
             ("glb.psum", "write"): outputs * visits,
             ("glb.psum", "read"): waves_back + outputs,
-            ("glb.filter", "write"): self.passes * self.filter_words,
+            ("glb.filter", "write"): weights_held,
+            ("glb.filter", "fill"): self.passes * self.filter_words - weights_held,
             ("glb.filter", "read"): self.passes * self.filter_words,
         }
         return grids, counts
+
+
+def _real_columns(shape: LayerShape) -> int:
+    """Return how many columns of the unpadded input its outputs need."""
+    taps = np.arange(shape.kernel_width) * shape.dilation[1] - shape.pad[2]
+    needed = np.unique(np.add.outer(np.arange(shape.out_width) * shape.stride[1], taps))
+    return int(np.count_nonzero((needed >= 0) & (needed < shape.in_width)))
 
 
 def _columns_needed(shape: LayerShape) -> Counts:

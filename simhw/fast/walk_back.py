@@ -32,7 +32,6 @@ TILE = 32  # windows walked at once: a row of their inputs is one line of the ca
 COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
 _LARGEST = (1 << 31) - 1
 _NEVER = -(1 << 62)  # no sum is lower
-_PAIRS = 2  # of products taken back between two looks at whether any window goes on
 
 
 class Windows(NamedTuple):
@@ -328,7 +327,7 @@ class _Rows:
         address = builder.gep(self.weights, [j])
         weights = builder.load(builder.bitcast(address, ir.IntType(32).as_pointer()))
         weights.align = 2
-        return inputs, weights
+        return inputs, _spread(builder, weights, self.lanes)
 
     def single(self, j):
         """Return what `pair` does of weight j alone, which is the upper one."""
@@ -339,14 +338,14 @@ class _Rows:
             one = _load(builder, builder.gep(row, [at]), self.halves)
             inputs += [self.interleave(one, one, share) for share in (0, 1)]
         weight = builder.load(builder.gep(self.weights, [j]))
-        return inputs, builder.shl(builder.zext(weight, i32), ir.Constant(i32, 16))
+        upper = builder.shl(builder.zext(weight, i32), ir.Constant(i32, 16))
+        return inputs, _spread(builder, upper, self.lanes)
 
     def add(self, sums, inputs, weights, sticky=False):
         """Return the sums with the products added; `sticky` keeps what is below zero there."""
-        builder, word = self.builder, _spread(self.builder, weights, self.lanes)
-        added = []
+        builder, added = self.builder, []
         for total, x in zip(sums, inputs, strict=True):
-            halves = [builder.bitcast(v, self.halves) for v in (x, word)]
+            halves = [builder.bitcast(v, self.halves) for v in (x, weights)]
             if sticky and self.saturating:
                 kind = ir.FunctionType(self.vector, [self.vector] * 3)
                 name = "llvm.x86.avx512.vpdpwssds.512"
@@ -445,53 +444,76 @@ def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, ma
                 rest = builder.select(builder.icmp_signed(sign, rest, limit), rest, limit)
             begun.append(builder.trunc(rest, code.vector))
 
-        def thirds(state):
-            return [state[q : q + len(begun)] for q in range(0, 3 * len(begun), len(begun))]
+        def parts_of(state):
+            return [list(state[q : q + len(begun)]) for q in range(0, len(state), len(begun))]
 
-        def see(rest, least, dead):
-            """Keep the last rest that is not below zero, and count (below zero) the others."""
-            for q, value in enumerate(rest):
-                lower = builder.icmp_unsigned("<", value, least[q])
-                least[q] = builder.select(lower, value, least[q])
-                dead[q] = builder.add(dead[q], builder.ashr(value, code.splat(31)))
+        def each(operation, *vectors):
+            return [operation(*values) for values in zip(*vectors, strict=True)]
 
-        def take_pairs(j, state):
-            rest, least, dead = thirds(state)
-            for _ in range(_PAIRS):
+        def lower(least, rest):
+            """The last rest that is not below zero: as unsigned numbers, all others are larger."""
+            return builder.select(builder.icmp_unsigned("<", rest, least), rest, least)
+
+        def signs(rest):
+            return builder.ashr(rest, code.splat(31))
+
+        def take_four(j, state):
+            """Take four products back. Rests below zero are counted at every fourth product, which is every
+            fourth number r of products that a window may come to have taken back; the lower bits of r are
+            the parities of how many are below zero at each product and at every second one."""
+            rest, least, dead, odd, twos = parts_of(state)
+            seen = []
+            for _ in range(2):
                 j = builder.sub(j, ir.Constant(i64, 2))
                 inputs, both = code.pair(j)
-                upper = builder.and_(both, ir.Constant(i32, -1 << 16))
-                see(code.add(rest, inputs, upper, sticky=True), least, dead)
+                upper = builder.and_(both, code.splat(-1 << 16))
+                seen.append(code.add(rest, inputs, upper, sticky=True))
                 rest = code.add(rest, inputs, both, sticky=True)
-                see(rest, least, dead)
-            return j, [*rest, *least, *dead]
+                seen.append(rest)
+            for now in seen:
+                least = each(lower, least, now)
+                odd = each(builder.xor, odd, now)
+            for now in seen[1::2]:
+                twos = each(builder.xor, twos, now)
+            dead = each(builder.add, dead, each(signs, rest))
+            return j, [*rest, *least, *dead, *odd, *twos]
 
         def take_one(j, state):
-            rest, least, dead = thirds(state)
+            rest, least, removed = parts_of(state)
             j = builder.sub(j, ir.Constant(i64, 1))
             rest = code.add(rest, *code.single(j), sticky=True)
-            see(rest, least, dead)
-            return j, [*rest, *least, *dead]
+            least = each(lower, least, rest)
+            removed = each(builder.sub, removed, each(signs, each(builder.not_, rest)))
+            return j, [*rest, *least, *removed]
 
         def goes_on(j, state, steps):
             there = builder.icmp_signed(">", j, builder.add(args[4], ir.Constant(i64, steps)))
-            return builder.and_(there, builder.not_(code.none_alive(thirds(state)[0])))
+            return builder.and_(there, builder.not_(code.none_alive(parts_of(state)[0])))
 
+        zeros = [code.zero] * len(begun)
         dealt = code.deal(begun)
-        state = [*dealt, *dealt, *[code.zero] * len(dealt)]
-        j, state = _loop(builder, size, state, lambda j, s: goes_on(j, s, 2 * _PAIRS), take_pairs)
-        j, state = _loop(builder, j, state, lambda j, s: goes_on(j, s, 1), take_one)
+        state = [*dealt, *dealt, *zeros, *zeros, *zeros]
+        j, state = _loop(builder, size, state, lambda j, s: goes_on(j, s, 4), take_four)
+        rest, least, dead, odd, twos = parts_of(state)
         steps = _spread(builder, builder.trunc(builder.sub(size, j), i32), code.lanes)
+        removed = [
+            builder.sub(
+                builder.add(steps, builder.shl(dead[q], code.splat(2))),
+                builder.add(builder.shl(signs(twos[q]), code.splat(1)), signs(odd[q])),
+            )
+            for q in range(len(dead))
+        ]
+        j, state = _loop(builder, j, [*rest, *least, *removed], lambda j, s: goes_on(j, s, 1), take_one)
+        _, least, removed = (code.collect(part) for part in parts_of(state))
         everything = _spread(builder, builder.trunc(size, i32), code.lanes)
         late = ir.Constant(i64, 0)
-        least, dead = (code.collect(part) for part in thirds(state)[1:])
         for p, place in enumerate(places):
             alive = builder.icmp_signed(">=", begun[p], code.zero)
             back = builder.select(alive, builder.sub(begun[p], least[p]), code.zero)
-            removed = builder.select(alive, builder.add(steps, dead[p]), code.zero)
+            taken = builder.select(alive, removed[p], code.zero)
             for target, value in (
                 (sums, builder.add(complete[p], builder.sext(back, wide))),
-                (macs, builder.sub(everything, removed)),
+                (macs, builder.sub(everything, taken)),
                 (stopped, builder.zext(alive, ir.VectorType(i8, code.lanes))),
             ):
                 address = builder.bitcast(builder.gep(target, [place]), value.type.as_pointer())

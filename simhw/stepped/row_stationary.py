@@ -227,17 +227,15 @@ class LayerRun:
         return there if there < self.shape.out_height else None
 
     def _input(
-        self, tile: Tile, visit: Visit, image: int, group: int, channels: int, c: int, row: int, x: int
+        self, visit: Visit, rows: set[int], image: int, group: int, channels: int, c: int, row: int, x: int
     ) -> Any:
-        """Return one word of the padded input, zero where there is none."""
+        """Return one word of the input if it is loaded, None where padding or nothing is."""
+        tile, shape = visit.tile, self.shape
         n, g, ch = self._image(tile, image), self._group(tile, group), self._channel(visit, channels, c)
-        shape = self.shape
         y = tile.strip * shape.stride[0] + visit.segment * shape.dilation[0] + row - shape.pad[0]
         x -= shape.pad[2]
-        if n is None or g is None or ch is None:
-            return 0
-        if not (0 <= y < shape.in_height and 0 <= x < shape.in_width):
-            return 0
+        if n is None or g is None or ch is None or y not in rows or not 0 <= x < shape.in_width:
+            return None
         return self.inputs[n][g * shape.group_in_channels + ch][y][x]
 
     def _weight(
@@ -263,15 +261,20 @@ class LayerRun:
                 self._write_block(visit)
                 yield self.blocks_there.put(visit)
 
-    def _block_transfer(self, visit: Visit) -> int:
-        """Return the link's words of the rows that real outputs and real kernel rows need."""
+    def _rows_loaded(self, visit: Visit) -> set[int]:
+        """Return the input rows that real outputs and real kernel rows need."""
         shape, tile = self.shape, visit.tile
         rows = {
             y * shape.stride[0] + k * shape.dilation[0] - shape.pad[0]
             for y in range(tile.strip, min(tile.strip + self.e, shape.out_height))
             for k in range(visit.segment, min(visit.segment + self.rows, shape.kernel_height))
         }
-        there = sorted(y for y in rows if 0 <= y < shape.in_height)
+        return {y for y in rows if 0 <= y < shape.in_height}
+
+    def _block_transfer(self, visit: Visit) -> int:
+        """Return the link's words of a block."""
+        shape, tile = self.shape, visit.tile
+        rows = self._rows_loaded(visit)
         values = words = 0
         for image in range(self.n):
             for group in range(self.g):
@@ -282,7 +285,7 @@ class LayerRun:
                         continue
                     holds = self._words_of_plane(n, g * shape.group_in_channels + ch)
                     previous: int | None = None  # the last word read of a run of rows
-                    for y in there:
+                    for y in sorted(rows):
                         values += shape.in_width
                         first = holds[y * shape.in_width]
                         last = holds[(y + 1) * shape.in_width - 1]
@@ -311,8 +314,13 @@ class LayerRun:
                                 yield image, group, channels, c, row, x
 
     def _write_block(self, visit: Visit) -> None:
+        rows = self._rows_loaded(visit)
         for key in self._block_keys():
-            self.glb.ifmap.write((visit, *key), self._input(visit.tile, visit, *key))
+            value = self._input(visit, rows, *key)
+            if value is None:
+                self.glb.ifmap.fill((visit, *key))
+            else:
+                self.glb.ifmap.write((visit, *key), value)
         if len(self.glb.ifmap.held) + len(self.glb.psum.held) > self.glb.spec.shared_words:
             raise OverflowError(f"{self.layer.name}: inputs and sums overflow the buffer")
 
@@ -405,7 +413,8 @@ class LayerRun:
         """Send one pass's filters over the bus; all PEs of a row take a word at once."""
         bus, region = self.noc.filter, self.glb.filter
         left = deque(self._filter_places())
-        region.count("write", len(left))
+        for place in left:
+            region.count("fill" if self._weight(one, *place) is None else "write")
         while left:
             for _ in range(min(bus.spec.words_per_cycle, len(left))):
                 group, filters, channels, row, f, c, s = place = left.popleft()

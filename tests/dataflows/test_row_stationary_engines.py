@@ -39,12 +39,40 @@ def assert_laws_hold(run: Run, layer: DrawnLayer) -> None:
     assert run.grouped["glb.filter.read"] == run.grouped["noc.filter.send"]
     assert run.grouped["noc.filter.receive"] == run.grouped["pes.filter_spad.write"]
     assert run.grouped["noc.ifmap.receive"] == run.grouped["pes.ifmap_spad.write"]
+    written = run.grouped.get("glb.filter.write", 0) + run.grouped.get("glb.filter.fill", 0)
+    assert written == run.grouped["glb.filter.read"], "every filter word is held once and sent once"
     back = run.grouped.get("noc.psum_in.send", 0)
     assert run.grouped["noc.psum_out.send"] == back + shape.outputs, (
         "sums come back but for their first visit"
     )
     assert run.grouped["glb.psum.write"] == run.grouped["noc.psum_out.send"]
     assert run.grouped["glb.psum.read"] == back + shape.outputs
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_word_that_crosses_the_link_is_held_or_was_made(seed: int) -> None:
+    """With words as wide as the link and nothing compressed, DRAM and buffer agree to the word."""
+    case = drawn_case(5000 + seed)
+    if case is None:
+        return
+    machine, layer, phase = case
+    options = RowStationary.Options(**machine.options.to_dict() | {"compression": "none"})
+    run = Rig(machine.parts, options, machine.clock_mhz).with_spec("dram", word_bits=16).run(phase)
+    shape, letters = layer.shape, phase.mapping
+    image_blocks, strips = -(-shape.batch // letters["n"]), -(-shape.out_height // letters["e"])
+    biases = shape.out_channels * image_blocks * strips
+    held = run.grouped["glb.ifmap.write"] + run.grouped["glb.filter.write"] + biases
+    read = run.grouped["dram.read"]
+    columns = {
+        x * shape.stride[1] + s * shape.dilation[1] - shape.pad[2]
+        for x in range(shape.out_width)
+        for s in range(shape.kernel_width)
+    }
+    if columns >= set(range(shape.in_width)):
+        assert read == held
+    else:
+        assert read >= held, "rows come whole, columns that no output needs are not kept"
+    assert run.grouped["dram.write"] == shape.outputs
 
 
 @pytest.mark.parametrize("seed", range(60))
