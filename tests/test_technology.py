@@ -561,6 +561,7 @@ def test_which_arguments_count_can_be_said(tmp_path, among, pj):
 def test_a_map_names_components_actions_and_widths(mapped):
     assert mapped.price("dram", "dram_link", "read", {"word_bits": 16}).energy == 512 * 16 / 64
     assert mapped.price("global_buffer.psum", "buffer_region", "write", MAC).energy == 14
+    assert mapped.price("global_buffer.psum", "buffer_region", "fill", MAC).energy == 14  # as a write
     assert mapped.price("pes.mac", "mac_unit", "mul", MAC).energy == 0.5
 
 

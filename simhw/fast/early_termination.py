@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import config, njit
 
-from simhw.fast import walk_back
+from simhw.fast import pairs, walk_back
 from simhw.fast.conv import _cut, _frozen, _output_size, _share_out, conv_accumulate
 from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
 
@@ -69,61 +69,60 @@ def early_termination(
     weights, order = _frozen(weights, np.int16), _frozen(order, np.int32)
     bias, thresholds = _frozen(bias, np.int64), _frozen(thresholds, np.int64)
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
-    filters = weights.shape[0]
-    if any(pad):
-        padding = ((0, 0), (0, 0), pad[:2], pad[2:])
-        padded = np.pad(inputs, padding, constant_values=pad_value)
-    else:
-        padded = inputs
-    natural = np.empty_like(weights, subok=False)
-    highest = []
+    filters, per_group = len(weights), len(weights) // groups
+    shares = 1 if threads == 1 else 4 * threads
+    natural, highest = np.empty(weights.shape, np.int16), []
     _share_out(
         lambda first, end: highest.append(
             walk_back.natural_order(weights, order, negatives_from, first, end, natural)
         ),
-        _cut(0, filters, 1, 4 * threads),
+        _cut(0, filters, 1, shares),
         threads,
     )
     layer = weights, order, bias, prefix, thresholds, negatives_from
-    if max(highest, default=0) > 0 or padded.min(initial=0) < 0:
+    lowest_input = min(int(inputs.min(initial=0)), pad_value if any(pad) else 0)
+    if lowest_input < 0 or max(highest, default=0) > 0 or pairs.INTERPRETED:
+        padded = _padded(inputs, pad, pad_value)
         return _by_steps(padded, *layer, kernel, stride, dilation, groups, inclusive, threads)
     if complete is not None:
         sums = np.array(complete, dtype=np.int64)
     else:
         shape = filters, inputs.shape[1] // groups, *kernel
-        source, margin = (inputs, pad) if pad_value == 0 else (padded, (0, 0, 0, 0))
+        margin = pad if pad_value == 0 else (0, 0, 0, 0)
         sums = conv_accumulate(
-            source, natural.reshape(shape), bias, stride, margin, dilation, groups, threads
-        )
+            inputs if pad_value == 0 else _padded(inputs, pad, pad_value), natural.reshape(shape),
+            bias, stride, margin, dilation, groups, threads,
+        )  # fmt: skip
     macs = np.empty(sums.shape, dtype=np.int32)
     stopped = np.empty(sums.shape, dtype=np.uint8)
     if not sums.size:
         return sums, macs, stopped
-    highest_input = int(padded.max())
-    windows = walk_back.lay_windows(padded, kernel, stride, dilation, groups)
-    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, highest_input))
-    per_group = filters // groups
+    windows = walk_back.lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups)
+    largest = max(1, int(inputs.max()), pad_value)
+    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // largest)
     flat = *sums.shape[:2], -1
     layer = *layer[:4], *blocks, *layer[4:], bool(inclusive)
-    tiles = -(-sums.shape[0] * sums.shape[2] * sums.shape[3] // walk_back.TILE)
-    parts = _cut(0, tiles, 1, 4 * threads)
-    some_filters = -(-per_group * len(parts) // (4 * threads)) if len(parts) < 4 * threads else per_group
+    results = [result.reshape(flat) for result in (sums, macs, stopped)]
+    tiles = _cut(0, -(-len(sums) * results[0].shape[2] // walk_back.TILE), 1, shares)
     jobs = [
-        (g, *part, *some)
+        (g, *some_tiles, *some_filters)
         for g in range(groups)
-        for part in parts
-        for some in _cut(g * per_group, (g + 1) * per_group, 1, -(-per_group // max(1, some_filters)))
+        for some_filters in _cut(g * per_group, (g + 1) * per_group, 1, -(-shares // len(tiles)))
+        for some_tiles in tiles
     ]
     _share_out(
         lambda g, first_tile, end_tile, first, end: walk_back.walk_tiles(
             windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, sums.shape[3],
-            *layer, first_tile, end_tile, first, end,
-            sums.reshape(flat), macs.reshape(flat), stopped.reshape(flat),
+            *layer, first_tile, end_tile, first, end, *results,
         ),
         jobs,
         threads,
     )  # fmt: skip
     return sums, macs, stopped
+
+
+def _padded(inputs, pad, pad_value):
+    return np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=pad_value)
 
 
 def _by_steps(

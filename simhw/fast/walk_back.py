@@ -44,22 +44,21 @@ class Windows(NamedTuple):
     taps: np.ndarray  # int64 [K]: from a window's place to its inputs, for (c, r, s)
 
 
-def lay_windows(padded, kernel, stride, dilation, groups):
-    """Deal out padded inputs [N, C, H, W] by the remainders of row and column modulo the stride."""
-    images, channels, height, width = padded.shape
-    rows, pitch = -(-height // stride[0]), -(-width // stride[1])
+def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
+    """Pad inputs [N, C, H, W], and deal them out by the remainders of row and column modulo the stride."""
+    images, channels, height, width = inputs.shape
+    rows, pitch = -(-(pad[0] + height + pad[1]) // stride[0]), -(-(pad[2] + width + pad[3]) // stride[1])
+    values = np.full(images * channels * rows * stride[0] * pitch * stride[1] + TILE, pad_value, np.int16)
+    padded = values[:-TILE].reshape(images, channels, rows * stride[0], pitch * stride[1])
+    padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
     if stride != (1, 1):
-        over = (0, rows * stride[0] - height), (0, pitch * stride[1] - width)
-        whole = np.pad(padded, ((0, 0), (0, 0), *over))
-        padded = whole.reshape(images, channels, rows, stride[0], pitch, stride[1]).transpose(
-            0, 1, 3, 5, 2, 4
-        )
+        dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
+        values = np.append(dealt.transpose(0, 1, 3, 5, 2, 4), values[-TILE:])
     c, r, s = np.ogrid[: channels // groups, : kernel[0], : kernel[1]]
     y, x = r * dilation[0], s * dilation[1]
     plane = (c * stride[0] + y % stride[0]) * stride[1] + x % stride[1]
     taps = (plane * rows + y // stride[0]) * pitch + x // stride[1]
     image = channels * stride[0] * stride[1] * rows * pitch
-    values = np.append(padded.ravel(), np.zeros(TILE, np.int16))
     return Windows(values, image, image // groups, pitch, taps.ravel().astype(np.int64))
 
 
@@ -79,9 +78,12 @@ def natural_order(weights, order, negatives_from, first, end, natural):
     size = weights.shape[1]
     highest = np.int16(0)
     for m in range(first, end):
+        lowest_place = highest_place = np.int32(0)
         for j in range(size):
-            if not 0 <= order[m, j] < size:
-                raise IndexError("order: names a weight that the filter does not have")
+            lowest_place, highest_place = min(lowest_place, order[m, j]), max(highest_place, order[m, j])
+        if lowest_place < 0 or highest_place >= size:
+            raise IndexError("order: names a weight that the filter does not have")
+        for j in range(size):
             natural[m, order[m, j]] = weights[m, j]
         for j in range(negatives_from[m], size):
             highest = max(highest, weights[m, j])
@@ -189,7 +191,7 @@ def walk_tiles(
     all_sums, all_macs, all_stopped = sums.reshape(-1), macs.reshape(-1), stopped.reshape(-1)
     own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
     own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
-    places = np.empty(TILE, dtype=np.int64)
+    places, spots = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
     room = np.empty((size + 3) * TILE, dtype=np.int16)
     rows = room[-room.ctypes.data % 64 // 2 :]  # so that each is one line of the cache
     for tile in range(first_tile, end_tile):
@@ -198,21 +200,20 @@ def walk_tiles(
         for i in range(wide):
             n, p = divmod(begin + i, count)
             places[i] = n * image + group + p // width * pitch + p % width
+            spots[i] = n * filters * count + p
         for i in range(wide, TILE):
             places[i] = places[i - 1] + 1
         gather_rows(values, places, taps, rows)
-        n, p = divmod(begin, count)
-        together = wide == TILE and p + TILE <= count
+        together = wide == TILE and spots[TILE - 1] == spots[0] + TILE - 1
         for m in range(first, end):
-            at = (n * filters + m) * count + p
+            at = spots[0] + m * count
             the_sums, the_macs, the_stopped = all_sums, all_macs, all_stopped
             in_place = together and prefix[m] == 0
             if not in_place:
                 at, the_sums, the_macs, the_stopped = 0, own_sums, own_macs, own_stopped
                 own_sums[:] = -_NEVER
                 for i in range(wide):
-                    n1, p1 = divmod(begin + i, count)
-                    own_sums[i] = sums[n1, m, p1]
+                    own_sums[i] = all_sums[spots[i] + m * count]
             if prefix[m] > 0:
                 so_far[:] = bias[m]
                 start = 0
@@ -244,10 +245,9 @@ def walk_tiles(
                         own_sums[i], own_macs[i], own_stopped[i] = so_far[i], prefix[m], BY_PREDICTION
             if not in_place:
                 for i in range(wide):
-                    n1, p1 = divmod(begin + i, count)
-                    sums[n1, m, p1] = own_sums[i]
-                    macs[n1, m, p1] = own_macs[i]
-                    stopped[n1, m, p1] = own_stopped[i]
+                    spot = spots[i] + m * count
+                    all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
+                    all_stopped[spot] = own_stopped[i]
 
 
 @intrinsic

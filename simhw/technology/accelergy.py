@@ -57,6 +57,8 @@ class Ert:
         if isinstance(theirs, NoPrice):
             return theirs
         wanted = (mapped.action if mapped else None) or action
+        if wanted == "fill" and "fill" not in self.energies[theirs]:
+            wanted = "write"  # Accelergy's buffers know no zero that nobody sent
         found = self.energies[theirs].get(wanted)
         if found is None:
             known = ", ".join(sorted(self.energies[theirs]))
