@@ -64,6 +64,11 @@ def early_termination(
     window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
     them. `threads` is at most how many threads work on it, by default NUMBA_NUM_THREADS.
     """
+    if pairs.INTERPRETED:
+        return early_termination_plain(
+            inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation,
+            groups, inclusive, pad_value,
+        )  # fmt: skip
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
     weights, order = _frozen(weights, np.int16), _frozen(order, np.int32)
@@ -71,9 +76,9 @@ def early_termination(
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
     filters, per_group = len(weights), len(weights) // groups
     shares = 1 if threads == 1 else 4 * threads
-    natural, highest = np.empty(weights.shape, np.int16), []
+    natural, rising = np.empty(weights.shape, np.int16), []
     _share_out(
-        lambda first, end: highest.append(
+        lambda first, end: rising.append(
             walk_back.natural_order(weights, order, negatives_from, first, end, natural)
         ),
         _cut(0, filters, 1, shares),
@@ -81,7 +86,7 @@ def early_termination(
     )
     layer = weights, order, bias, prefix, thresholds, negatives_from
     lowest_input = min(int(inputs.min(initial=0)), pad_value if any(pad) else 0)
-    if lowest_input < 0 or max(highest, default=0) > 0 or pairs.INTERPRETED:
+    if lowest_input < 0 or any(rising):
         padded = _padded(inputs, pad, pad_value)
         return _by_steps(padded, *layer, kernel, stride, dilation, groups, inclusive, threads)
     if complete is not None:

@@ -31,6 +31,7 @@ from simhw.fast.pairs import INTERPRETED, _load, _spread, _vector
 TILE = 32  # windows walked at once: a row of their inputs is one line of the cache
 COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
 _LARGEST = (1 << 31) - 1
+_ROWS_BYTES = 1 << 18  # of inputs gathered at once: they stay in a cache while all filters meet them
 _NEVER = -(1 << 62)  # no sum is lower
 
 
@@ -54,49 +55,54 @@ def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
     if stride != (1, 1):
         dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
         values = np.append(dealt.transpose(0, 1, 3, 5, 2, 4), values[-TILE:])
-    c, r, s = np.ogrid[: channels // groups, : kernel[0], : kernel[1]]
-    y, x = r * dilation[0], s * dilation[1]
-    plane = (c * stride[0] + y % stride[0]) * stride[1] + x % stride[1]
-    taps = (plane * rows + y // stride[0]) * pitch + x // stride[1]
+    y, x = (np.arange(kernel[axis]) * dilation[axis] for axis in (0, 1))
+    column = (x % stride[1]) * rows * pitch + x // stride[1]
+    row = (y % stride[0]) * stride[1] * rows * pitch + y // stride[0] * pitch
+    plane = np.arange(channels // groups) * (stride[0] * stride[1] * rows * pitch)
+    taps = np.add.outer(np.add.outer(plane, row), column)
     image = channels * stride[0] * stride[1] * rows * pitch
-    return Windows(values, image, image // groups, pitch, taps.ravel().astype(np.int64))
+    return Windows(values, image, image // groups, pitch, taps.ravel())
 
 
 def natural_order_plain(weights, order, negatives_from, first, end, natural):
     """Put the weights [M, K] of filters `first` to `end` where `order` says they are from.
 
-    Returns the highest weight, or 0, of those from which on a sum may only fall, `negatives_from` [M].
+    Returns how many of those behind `negatives_from` [M] may raise a sum.
     """
     part = slice(first, end)
-    behind = np.arange(weights.shape[1]) >= negatives_from[part, None]
     np.put_along_axis(natural[part], order[part].astype(np.int64), weights[part], axis=1)
-    return int(weights[part].max(initial=0, where=behind))
+    behind = np.arange(weights.shape[1]) >= negatives_from[part, None]
+    return int(np.count_nonzero(behind & (weights[part] > 0)))
 
 
 @njit(cache=True, nogil=True)
 def natural_order(weights, order, negatives_from, first, end, natural):
     size = weights.shape[1]
-    highest = np.int16(0)
+    rising = 0
     for m in range(first, end):
-        lowest_place = highest_place = np.int32(0)
+        own, places, target = weights[m], order[m], natural[m]
+        highest = np.uint32(0)
         for j in range(size):
-            lowest_place, highest_place = min(lowest_place, order[m, j]), max(highest_place, order[m, j])
-        if lowest_place < 0 or highest_place >= size:
+            highest = max(highest, np.uint32(places[j]))
+        if highest >= size:  # or below zero
             raise IndexError("order: names a weight that the filter does not have")
         for j in range(size):
-            natural[m, order[m, j]] = weights[m, j]
-        for j in range(negatives_from[m], size):
-            highest = max(highest, weights[m, j])
-    return np.int64(highest)
+            target[np.uint32(places[j])] = own[j]
+        last = own[negatives_from[m] :]
+        here = 0
+        for j in range(last.size):
+            here += last[j] > 0
+        rising += here
+    return rising
 
 
-def gather_rows_plain(values, places, taps, rows):
-    """Write into rows, int16 [K * TILE], what each tap meets in windows at `places` [TILE]."""
-    rows[: taps.size * TILE] = values[np.add.outer(taps, places)].ravel()
+def gather_rows_plain(values, places, taps, rows, at):
+    """Write into rows, from `at` on, the inputs [K, TILE] that each tap meets in windows at `places`."""
+    rows[at : at + taps.size * TILE] = values[np.add.outer(taps, places)].ravel()
 
 
 @njit(cache=True, nogil=True)
-def gather_rows(values, places, taps, rows):
+def gather_rows(values, places, taps, rows, at):
     starts, runs = np.empty(TILE, dtype=np.int64), 0
     for i in range(TILE):
         if i == 0 or places[i] != places[i - 1] + 1:
@@ -105,7 +111,7 @@ def gather_rows(values, places, taps, rows):
     for k in range(taps.size):
         for run in range(runs):  # each is copied in full width, and what is too much overwritten by the next
             start = starts[run]
-            _copy_row(values, places[start] + taps[k], rows, k * TILE + start)
+            _copy_row(values, places[start] + taps[k], rows, at + k * TILE + start)
 
 
 def stop_plain(after, prefix, threshold, negatives_from, inclusive):
@@ -144,13 +150,13 @@ def prefix_blocks(weights, prefix, limit):
     owners = np.zeros(prefix.size + 1, dtype=np.int64)
     blocks = 0
     for m in range(prefix.size):
-        weight = np.int64(0)
+        start, weight = 0, np.int64(0)
         for j in range(prefix[m]):
             size = abs(np.int64(weights[m, j]))
-            if weight + size > limit and weight > 0:
+            if weight + size > limit and j > start:
                 ends[blocks] = j
                 blocks += 1
-                weight = np.int64(0)
+                start, weight = j, np.int64(0)
             weight += size
         if prefix[m] > 0:
             ends[blocks] = prefix[m]
@@ -191,63 +197,77 @@ def walk_tiles(
     all_sums, all_macs, all_stopped = sums.reshape(-1), macs.reshape(-1), stopped.reshape(-1)
     own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
     own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
-    places, spots = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
-    room = np.empty((size + 3) * TILE, dtype=np.int16)
-    rows = room[-room.ctypes.data % 64 // 2 :]  # so that each is one line of the cache
-    for tile in range(first_tile, end_tile):
-        begin = tile * TILE
-        wide = min(TILE, images * count - begin)
-        for i in range(wide):
-            n, p = divmod(begin + i, count)
-            places[i] = n * image + group + p // width * pitch + p % width
-            spots[i] = n * filters * count + p
-        for i in range(wide, TILE):
-            places[i] = places[i - 1] + 1
-        gather_rows(values, places, taps, rows)
-        together = wide == TILE and spots[TILE - 1] == spots[0] + TILE - 1
+    some_tiles = max(1, min(_ROWS_BYTES // (2 * TILE * size), end_tile - first_tile))
+    places, spots = np.empty(TILE, dtype=np.int64), np.empty((some_tiles, TILE), dtype=np.int64)
+    room = np.empty((some_tiles * size + 3) * TILE, dtype=np.int16)
+    rows = room[-room.ctypes.data % 64 // 2 :]  # so that each row is one line of the cache
+    for block in range(first_tile, end_tile, some_tiles):
+        tiles = min(some_tiles, end_tile - block)
+        wide = min(TILE, images * count - (block + tiles - 1) * TILE)  # of the last; all others are full
+        n, p = divmod(block * TILE, count)
+        y, x = divmod(p, width)
+        for t in range(tiles):
+            for i in range(TILE):
+                places[i] = n * image + group + y * pitch + x
+                spots[t, i] = n * filters * count + y * width + x
+                x += 1
+                if x == width:
+                    x, y = 0, y + 1
+                    if y * width == count:
+                        y, n = 0, n + 1
+            if t == tiles - 1:
+                for i in range(wide, TILE):
+                    places[i] = places[i - 1] + 1
+            gather_rows(values, places, taps, rows, t * size * TILE)
         for m in range(first, end):
-            at = spots[0] + m * count
-            the_sums, the_macs, the_stopped = all_sums, all_macs, all_stopped
-            in_place = together and prefix[m] == 0
-            if not in_place:
-                at, the_sums, the_macs, the_stopped = 0, own_sums, own_macs, own_stopped
-                own_sums[:] = -_NEVER
-                for i in range(wide):
-                    own_sums[i] = all_sums[spots[i] + m * count]
-            if prefix[m] > 0:
-                so_far[:] = bias[m]
-                start = 0
-                for stop in ends[owners[m] : owners[m + 1]]:
-                    _add_products(rows, order, weights, m, start, stop, so_far)
-                    start = stop
-                for i in range(TILE):
-                    if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
-                        own_sums[i] = -_NEVER
-            top = -1 if not inclusive else 0  # a sum S stops where top - S is not negative
+            top = np.int64(0) if inclusive else np.int64(-1)  # a sum S stops where top - S is not negative
             if negatives_from[m] == size:
-                top = _NEVER
-            late = _walk_back(
-                rows, order, weights, m, negatives_from[m], top, the_sums, the_macs, the_stopped, at
-            )
-            for i in range(TILE if late else 0):
-                if late >> i & 1:
-                    left, taken = the_sums[at + i], the_macs[at + i]
-                    while taken > negatives_from[m] + 1:
-                        x = np.int64(rows[order[m, taken - 1] * TILE + i])
-                        before = left - np.int64(weights[m, taken - 1]) * x
-                        if before > top:
+                top = np.int64(_NEVER)
+            for t in range(tiles):
+                row = t * size
+                lanes = wide if t == tiles - 1 else TILE
+                # no array gets a second name in here: references would be counted, for each tile and filter
+                if lanes == TILE and spots[t, TILE - 1] == spots[t, 0] + TILE - 1 and prefix[m] == 0:
+                    late = _walk_back(
+                        rows, order, weights, m, row, negatives_from[m], top, all_sums, all_macs,
+                        all_stopped, spots[t, 0] + m * count,
+                    )  # fmt: skip
+                else:
+                    for i in range(TILE):
+                        own_sums[i] = all_sums[spots[t, i] + m * count] if i < lanes else -_NEVER
+                        so_far[i] = bias[m]
+                    start = 0
+                    for k in range(owners[m], owners[m + 1]):
+                        _add_products(rows, order, weights, m, row, start, ends[k], so_far)
+                        start = ends[k]
+                    if prefix[m] > 0:
+                        for i in range(TILE):
+                            if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
+                                own_sums[i] = -_NEVER
+                    late = _walk_back(
+                        rows, order, weights, m, row, negatives_from[m], top, own_sums, own_macs,
+                        own_stopped, 0,
+                    )  # fmt: skip
+                    for i in range(lanes):
+                        spot = spots[t, i] + m * count
+                        if own_sums[i] == -_NEVER:
+                            all_sums[spot], all_macs[spot], all_stopped[spot] = (
+                                so_far[i],
+                                prefix[m],
+                                BY_PREDICTION,
+                            )
+                        else:
+                            all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
+                            all_stopped[spot] = own_stopped[i]
+                for i in range(TILE if late else 0):
+                    spot = spots[t, i] + m * count
+                    while late >> i & 1 and all_macs[spot] > negatives_from[m] + 1:
+                        j = all_macs[spot] - 1
+                        product = np.int64(weights[m, j]) * np.int64(rows[(row + order[m, j]) * TILE + i])
+                        if all_sums[spot] - product > top:
                             break
-                        left, taken = before, taken - 1
-                    the_sums[at + i], the_macs[at + i] = left, taken
-            if prefix[m] > 0:
-                for i in range(TILE):
-                    if own_sums[i] == -_NEVER:
-                        own_sums[i], own_macs[i], own_stopped[i] = so_far[i], prefix[m], BY_PREDICTION
-            if not in_place:
-                for i in range(wide):
-                    spot = spots[i] + m * count
-                    all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
-                    all_stopped[spot] = own_stopped[i]
+                        all_sums[spot] -= product
+                        all_macs[spot] = j
 
 
 @intrinsic
@@ -276,7 +296,8 @@ class _Rows:
         self.lanes, self.instruction = _vector(context)
         self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
         arrays = [context.make_array(signature.args[i])(context, builder, args[i]) for i in range(3)]
-        self.rows = arrays[0].data
+        first = builder.mul(args[4], ir.Constant(ir.IntType(64), TILE))
+        self.rows = builder.gep(arrays[0].data, [first])
         begin = builder.mul(args[3], builder.extract_value(arrays[1].shape, 1))
         self.order, self.weights = (builder.gep(array.data, [begin]) for array in arrays[1:])
         self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
@@ -380,27 +401,27 @@ class _Rows:
 
 
 @intrinsic
-def _add_products(typingctx, rows, order, weights, m, start, stop, totals):
+def _add_products(typingctx, rows, order, weights, m, row, start, stop, totals):
     """Add to totals, int64 [TILE], the products of weights start..stop, whose sums fit an int32."""
 
     def codegen(context, builder, signature, args):
         i64 = ir.IntType(64)
         code = _Rows(context, builder, signature, args)
-        totals = context.make_array(signature.args[6])(context, builder, args[6]).data
+        totals = context.make_array(signature.args[7])(context, builder, args[7]).data
         two, one = ir.Constant(i64, 2), ir.Constant(i64, 1)
         state = [code.zero] * (2 * code.parts)
         j, state = _loop(
             builder,
-            args[4],
+            args[5],
             state,
-            lambda j, state: builder.icmp_signed("<=", builder.add(j, two), args[5]),
+            lambda j, state: builder.icmp_signed("<=", builder.add(j, two), args[6]),
             lambda j, state: (builder.add(j, two), code.add(state, *code.pair(j))),
         )
         j, state = _loop(
             builder,
             j,
             state,
-            lambda j, state: builder.icmp_signed("<", j, args[5]),
+            lambda j, state: builder.icmp_signed("<", j, args[6]),
             lambda j, state: (builder.add(j, one), code.add(state, *code.single(j))),
         )
         wide = ir.VectorType(i64, code.lanes)
@@ -410,11 +431,14 @@ def _add_products(typingctx, rows, order, weights, m, start, stop, totals):
             builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
         return context.get_dummy_value()
 
-    return types.void(rows, order, weights, types.int64, types.int64, types.int64, totals), codegen
+    i64 = types.int64
+    return types.void(rows, order, weights, i64, i64, i64, i64, totals), codegen
 
 
 @intrinsic
-def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, macs, stopped, at):
+def _walk_back(
+    typingctx, rows, order, weights, m, row, negatives_from, top, sums, macs, stopped, at
+):  # fmt: skip
     """Take products back off the complete sums sums[at : at + TILE], as long as they stay at `top` or below.
 
     The first product behind `negatives_from` stays. Writes what is left to sums, the products left to macs
@@ -429,11 +453,11 @@ def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, ma
         order = context.make_array(signature.args[1])(context, builder, args[1])
         size = builder.extract_value(order.shape, 1)
         sums, macs, stopped = (
-            builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[9]])
-            for i in (6, 7, 8)
+            builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[10]])
+            for i in (7, 8, 9)
         )
         wide = ir.VectorType(i64, code.lanes)
-        top = _spread(builder, args[5], code.lanes)
+        top = _spread(builder, args[6], code.lanes)
         places = [ir.Constant(i64, p * code.lanes) for p in range(2 * code.parts)]
         complete = [_load(builder, builder.gep(sums, [place]), wide) for place in places]
         begun = []
@@ -487,7 +511,7 @@ def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, ma
             return j, [*rest, *least, *removed]
 
         def goes_on(j, state, steps):
-            there = builder.icmp_signed(">", j, builder.add(args[4], ir.Constant(i64, steps)))
+            there = builder.icmp_signed(">", j, builder.add(args[5], ir.Constant(i64, steps)))
             return builder.and_(there, builder.not_(code.none_alive(parts_of(state)[0])))
 
         zeros = [code.zero] * len(begun)
@@ -524,7 +548,7 @@ def _walk_back(typingctx, rows, order, weights, m, negatives_from, top, sums, ma
         return late
 
     i64 = types.int64
-    return i64(rows, order, weights, i64, i64, i64, sums, macs, stopped, i64), codegen
+    return i64(rows, order, weights, i64, i64, i64, i64, sums, macs, stopped, i64), codegen
 
 
 def _loop(builder, j, state, goes_on, step):
