@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from simhw.result import LayerResult, Lazily, Result
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
+from simhw.transforms import sign_order
 
 ENGINES = ("compiled", "stepped")
 MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word of the part's width
@@ -39,6 +40,7 @@ class LayerView:
     traced: LayerTrace
     reads_network_input: bool
     given: Array | None = None
+    orders: bool = False  # whether the machine wants weights by sign
 
     @property
     def name(self) -> str:
@@ -80,6 +82,11 @@ class LayerView:
     def expected(self) -> Array:
         return self.traced.expected
 
+    @functools.cached_property
+    def ordering(self) -> sign_order.Ordering | None:
+        """Each filter's weights in the order of the transform `sign_order`, if the machine asks for it."""
+        return sign_order.apply(np.asarray(self.weights), where=self.name) if self.orders else None
+
 
 def simulate(
     accelerator: str | Path | Description,
@@ -112,7 +119,7 @@ def simulate(
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = _Run(description, source, engine, values, log)
-    chosen = _chosen_layers(source, layers)
+    chosen = _chosen_layers(source, layers, description.transforms)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     done: list[LayerResult] = []
@@ -167,11 +174,12 @@ def plan_mapping(
     return {name: dataflow.map_shape(name, shape) for name, shape in layers}
 
 
-def _chosen_layers(trace: Trace, names: Sequence[str] | None) -> list[LayerView]:
+def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequence[str]) -> list[LayerView]:
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
-    return [LayerView(layer, reads[layer.name] == entrance) for layer in chosen]
+    orders = "sign_order" in transforms
+    return [LayerView(layer, reads[layer.name] == entrance, orders=orders) for layer in chosen]
 
 
 def _phases(
@@ -296,7 +304,7 @@ class _Run:
                     progress(len(done), layers, phase.name)
                 layer = phase.layers[0]
                 given = inputs.reshape(layer.shape.input_shape)
-                view = LayerView(layer.traced, layer.reads_network_input, given)  # type: ignore[attr-defined]
+                view = replace(layer, given=given)  # type: ignore[type-var]
                 done.extend(self.phase(Phase(name=phase.name, layers=(view,), mapping=phase.mapping)))
                 return self.outputs.pop(layer.name)
 

@@ -44,6 +44,8 @@ class Layer(Protocol):
     def inputs(self) -> Array: ...
     @property
     def expected(self) -> Array: ...
+    @property
+    def ordering(self) -> Any: ...  # of the transform that ordered its weights, or None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -421,12 +421,9 @@ class Geometry:
             loaded.append([])
             for segment, rows in enumerate(self.row_parts.tolist()):
                 first = strip * m.e * shape.stride[0] + segment * m.rows * shape.dilation[0] - shape.pad[0]
-                needed = np.unique(
-                    first
-                    + np.add.outer(
-                        np.arange(strip_rows) * shape.stride[0], np.arange(rows) * shape.dilation[0]
-                    )
-                )
+                starts: Counts = np.arange(strip_rows, dtype=np.int64) * shape.stride[0] + first
+                taps: Counts = np.arange(rows, dtype=np.int64) * shape.dilation[0]
+                needed = np.unique(np.add.outer(starts, taps))
                 needed = needed[(needed >= 0) & (needed < shape.in_height)]
                 breaks = np.flatnonzero(np.diff(needed) > 1) + 1
                 runs = [run for run in np.split(needed, breaks) if run.size]

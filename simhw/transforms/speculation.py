@@ -93,7 +93,10 @@ def _checked(
         elif len(values) != filters:
             faults.append(f"{where}: {name}: {len(values)} given; wants {filters}, one for each filter")
     if not faults:
-        faults += [f"{where}: filter {fault}" for fault in _wrong_filters(*given.values(), size, fraction)]
+        faults += [
+            f"{where}: filter {fault}"
+            for fault in _wrong_filters(given["thresholds"], given["groups"], size, fraction)
+        ]
     if faults:
         raise TransformError(faults)
     return _scaled(given["thresholds"], fraction), given["groups"].astype(np.int64)
