@@ -154,7 +154,9 @@ def simulate(
         structure=run.structure,
         layers=tuple(done),
         accuracy=accuracy,
-        not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers),
+        not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers)
+        if layers is None
+        else (),
         timeline=tuple(run.timeline) if log else None,
     )
     return result if table is None else _priced(result, run.grouped, table)
@@ -175,6 +177,12 @@ def plan_mapping(
 
 
 def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequence[str]) -> list[LayerView]:
+    if names is not None:
+        if isinstance(names, str) or not names:
+            raise DescriptionError(f"layers: wants names of layers in a list, got {names!r}")
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise DescriptionError(f"layers: names {twice[0]} twice; each layer runs once")
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}

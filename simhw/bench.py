@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +15,7 @@ import numpy as np
 import simpy
 
 from simhw.accelerator import simulate
+from simhw.errors import SimhwError
 from simhw.reference.convolution import convolve
 from simhw.reports import words
 from simhw.shapes import LayerShape
@@ -25,13 +30,39 @@ ROUNDS = 5
 EVENTS = 200_000
 
 
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+
+
 def bench(trace: str, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Return the rows of `measure`, taken in a process of its own that has one thread.
+
+    Threads of a BLAS go on spinning after a product, in the way of whatever is timed next; with one thread
+    each, the simulator and the dense reference meet on equal terms.
+    """
+    if progress is not None:
+        progress(0, 1, "one thread each")
+    code = "import json, sys; from simhw.bench import measure; print(json.dumps(measure(sys.argv[1])))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, trace], env=os.environ | ONE_THREAD, capture_output=True, text=True
+    )
+    if ran.returncode:
+        raise SimhwError(f"bench: {(ran.stderr.strip().splitlines() or ['it ended early'])[-1]}")
+    if progress is not None:
+        progress(1, 1, "")
+    return json.loads(ran.stdout)
+
+
+def measure(trace: str, progress: Progress | None = None) -> list[dict[str, Any]]:
     """Return a row per measurement: what ran, MACs, seconds, MACs a second, and times dense BLAS.
 
     The rounds of all variants of one network alternate, so that other work on the computer hits them
-    alike; the stepped engine runs once. The dense reference is im2col and BLAS in float32 on numpy's
-    threads. `times_dense` is how
-    long a variant takes for each second of it, product for product.
+    alike; the stepped engine runs once. The dense reference is im2col and BLAS in float32. `times_dense` is
+    how long a variant takes for each second of it, product for product.
     """
     small = Trace.load(trace)
     large = export(load_workload(LARGE), images=1, weights="random", data="synthetic:sparsity=0")

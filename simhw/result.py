@@ -77,8 +77,8 @@ class LayerResult:
     adds: int
     bytes: Counts = field(default_factory=Counts)
     energy_pj: Amounts = field(default_factory=Amounts)
-    actions: Mapping[str, int] = field(default_factory=Counts)
-    activity: Mapping[str, int] = field(default_factory=Counts)
+    actions: Mapping[str, int] = field(default_factory=Counts, repr=False)
+    activity: Mapping[str, int] = field(default_factory=Counts, repr=False)
     output_matches: bool | None = None
     output_error: Amounts | None = None
     mapping: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -160,3 +160,21 @@ def test_a_table_without_a_price_is_refused(trace: Trace, tmp_path: Path) -> Non
     )
     with pytest.raises(TechnologyError):
         simulate("eyeriss", trace, technology=table)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("conv1", "layers: wants names of layers in a list, got 'conv1'"),
+        ([], "layers: wants names of layers in a list, got []"),
+        (["conv1", "fc1", "conv1"], "layers: names conv1 twice; each layer runs once"),
+    ],
+)
+def test_a_choice_of_layers_must_be_one(trace: Trace, layers: list[str], message: str) -> None:
+    with pytest.raises(DescriptionError) as error:
+        simulate("eyeriss", trace, layers=layers)
+    assert str(error.value) == message
+
+
+def test_a_result_shows_itself_in_a_few_lines(trace: Trace) -> None:
+    assert len(repr(simulate("eyeriss", trace))) < 20_000

@@ -96,5 +96,5 @@ def load_plugin(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except PluginError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{path}: could not be loaded: {type(error).__name__}: {error}") from error

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 from simpy import Event
 
@@ -60,9 +59,9 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What runs between two moments at which the machine is drained: here, one layer or several.
+    """What runs between two moments at which the machine is drained. So far that is one layer.
 
-    `mapping` is the plan's choice for each layer, as plain data a file can hold.
+    `mapping` is the plan's choice for it, as plain data a file can hold.
     """
 
     name: str
@@ -88,7 +87,6 @@ class Dataflow:
 
     KIND: ClassVar[str] = ""
     ROLES: ClassVar[Mapping[str, Role]] = {}
-    COUPLED: ClassVar[bool] = False
     TRANSFORMS: ClassVar[tuple[str, ...]] = ()  # that a description may ask for
     Options: ClassVar[type[Spec]] = Spec
 
@@ -167,8 +165,3 @@ def twin_kinds() -> dict[str, type[Twin]]:
 def fits_role(role: Role, part: Part) -> list[str]:
     """Return what `role` needs of a Spec and the part's kind lacks."""
     return [name for name in role.fields if not hasattr(part.spec, name)]
-
-
-def to_array(values: Any) -> NDArray[np.int64]:
-    """Return whole numbers as the array a ledger keeps."""
-    return np.asarray(values, dtype=np.int64)

@@ -198,7 +198,7 @@ def item_table(items: Sequence[dict[str, Any]]) -> Table:
                 item["unit"],
                 _difference(item["printed"], item["simulated"]),
                 _accepted(item["tolerance"]),
-                item["verdict"],
+                "no mark" if item["verdict"] == "differs" and item["tolerance"] is None else item["verdict"],
                 str(notes.index(item["why"]) + 1) if item["why"] else "",
             )
             for item in items
