@@ -12,6 +12,7 @@ from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
 __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
 
 _TILE = 64  # windows summed at once
+_FEW_WINDOWS = 16  # fewer than these are summed one by one, and not in vectors
 _LOOK = 16  # weights between two looks at whether any window of a tile goes on
 
 
@@ -76,10 +77,17 @@ def early_termination(
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
     filters, per_group = len(weights), len(weights) // groups
     shares = 1 if threads == 1 else 4 * threads
-    natural, rising = np.empty(weights.shape, np.int16), []
+    shape = len(inputs), filters, *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
+    known = complete is not None or shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
+    width = 1 if known else pairs.FILTERS
+    panels, rising = -(-per_group // width), []
+    half_size = -(-weights.shape[1] // 2)
+    packed = np.empty((groups * panels, half_size, width, 2), np.int16)
+    if weights.shape[1] % 2 or per_group % width:
+        packed[:] = 0
     _share_out(
         lambda first, end: rising.append(
-            walk_back.natural_order(weights, order, negatives_from, first, end, natural)
+            walk_back.pack_filters(weights, order, negatives_from, width, per_group, first, end, packed)
         ),
         _cut(0, filters, 1, shares),
         threads,
@@ -91,34 +99,46 @@ def early_termination(
         return _by_steps(padded, *layer, kernel, stride, dilation, groups, inclusive, threads)
     if complete is not None:
         sums = np.array(complete, dtype=np.int64)
-    else:
-        shape = filters, inputs.shape[1] // groups, *kernel
+    elif known:
+        natural = packed.reshape(filters, -1)[:, : weights.shape[1]].reshape(filters, -1, *kernel)
         margin = pad if pad_value == 0 else (0, 0, 0, 0)
-        sums = conv_accumulate(
-            inputs if pad_value == 0 else _padded(inputs, pad, pad_value), natural.reshape(shape),
-            bias, stride, margin, dilation, groups, threads,
-        )  # fmt: skip
-    macs = np.empty(sums.shape, dtype=np.int32)
-    stopped = np.empty(sums.shape, dtype=np.uint8)
+        source = inputs if pad_value == 0 else _padded(inputs, pad, pad_value)
+        sums = conv_accumulate(source, natural, bias, stride, margin, dilation, groups, threads)
+    else:
+        sums = np.empty(shape, dtype=np.int64)
+    macs = np.empty(shape, dtype=np.int32)
+    stopped = np.empty(shape, dtype=np.uint8)
     if not sums.size:
         return sums, macs, stopped
     windows = walk_back.lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups)
-    largest = max(1, int(inputs.max()), pad_value)
-    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // largest)
-    flat = *sums.shape[:2], -1
-    layer = *layer[:4], *blocks, *layer[4:], bool(inclusive)
-    results = [result.reshape(flat) for result in (sums, macs, stopped)]
-    tiles = _cut(0, -(-len(sums) * results[0].shape[2] // walk_back.TILE), 1, shares)
+    tops = np.maximum(inputs.max(axis=(0, 2, 3)).astype(np.int64), pad_value if any(pad) else 0)
+    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, int(tops.max())))
+    cuts = np.empty(packed.shape[:2], np.int64)
+    packed = _frozen(packed.view(np.int32)[..., 0], np.int32)
+    if not known:
+        tops = np.repeat(tops.reshape(groups, -1).max(axis=0), kernel[0] * kernel[1])
+        tops = np.append(tops, np.zeros(len(tops) % 2, np.int64))
+        _share_out(
+            lambda first, end: walk_back.prove_panels(packed, tops, first, end, cuts),
+            _cut(0, len(packed), 1, shares),
+            threads,
+        )
+    layer = (
+        weights, order, bias, packed, prefix, *blocks, thresholds, negatives_from, bool(inclusive), cuts,
+        known,
+    )  # fmt: skip
+    results = [result.reshape(*shape[:2], -1) for result in (sums, macs, stopped)]
+    tiles = _cut(0, -(-shape[0] * shape[2] * shape[3] // walk_back.TILE), 1, shares)
     jobs = [
-        (g, *some_tiles, *some_filters)
+        (g, *some_tiles, g * per_group + first, g * per_group + end, g * panels + first // pairs.FILTERS)
         for g in range(groups)
-        for some_filters in _cut(g * per_group, (g + 1) * per_group, 1, -(-shares // len(tiles)))
+        for first, end in _cut(0, per_group, pairs.FILTERS, -(-shares // (groups * len(tiles))))
         for some_tiles in tiles
     ]
     _share_out(
-        lambda g, first_tile, end_tile, first, end: walk_back.walk_tiles(
-            windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, sums.shape[3],
-            *layer, first_tile, end_tile, first, end, *results,
+        lambda g, *job: walk_back.walk_tiles(
+            windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, shape[3],
+            *layer, *job, *results,
         ),
         jobs,
         threads,

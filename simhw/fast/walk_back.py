@@ -26,7 +26,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from simhw.fast.pairs import INTERPRETED, _load, _spread, _vector
+from simhw.fast.pairs import FILTERS, INTERPRETED, _load, _spread, _vector
 
 TILE = 32  # windows walked at once: a row of their inputs is one line of the cache
 COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
@@ -64,30 +64,42 @@ def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
     return Windows(values, image, image // groups, pitch, taps.ravel())
 
 
-def natural_order_plain(weights, order, negatives_from, first, end, natural):
-    """Put the weights [M, K] of filters `first` to `end` where `order` says they are from.
+def pack_filters_plain(weights, order, negatives_from, width, group_filters, first, end, packed):
+    """Put weights [M, K] where `order` says they are from, in panels of `width` filters of one group.
 
-    Returns how many of those behind `negatives_from` [M] may raise a sum.
+    packed is int16 [panel, pair of weights, filter of the panel, half of the pair]; where a panel lacks
+    filters or a pair its second weight, it stays as it is. Only filters `first` to `end` are put.
+    Returns how many of their weights behind `negatives_from` [M] may raise a sum.
     """
-    part = slice(first, end)
-    np.put_along_axis(natural[part], order[part].astype(np.int64), weights[part], axis=1)
-    behind = np.arange(weights.shape[1]) >= negatives_from[part, None]
-    return int(np.count_nonzero(behind & (weights[part] > 0)))
+    panels = -(-group_filters // width)
+    for m in range(first, end):
+        group, place = divmod(m, group_filters)
+        natural = np.empty_like(weights[m])
+        natural[order[m]] = weights[m]
+        panel = packed[group * panels + place // width, :, place % width]
+        panel[np.arange(natural.size) // 2, np.arange(natural.size) % 2] = natural
+    behind = np.arange(weights.shape[1]) >= negatives_from[first:end, None]
+    return int(np.count_nonzero(behind & (weights[first:end] > 0)))
 
 
 @njit(cache=True, nogil=True)
-def natural_order(weights, order, negatives_from, first, end, natural):
+def pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed):
     size = weights.shape[1]
+    panels = (group_filters + width - 1) // width
     rising = 0
     for m in range(first, end):
-        own, places, target = weights[m], order[m], natural[m]
+        own, places = weights[m], order[m]
         highest = np.uint32(0)
         for j in range(size):
             highest = max(highest, np.uint32(places[j]))
         if highest >= size:  # or below zero
             raise IndexError("order: names a weight that the filter does not have")
+        group, place = divmod(m, group_filters)
+        panel = packed[group * panels + place // width].reshape(-1)
+        start = np.uint32(2 * (place % width))
         for j in range(size):
-            target[np.uint32(places[j])] = own[j]
+            k = np.uint32(places[j])
+            panel[start + (k >> np.uint32(1)) * np.uint32(2 * width) + (k & np.uint32(1))] = own[j]
         last = own[negatives_from[m] :]
         here = 0
         for j in range(last.size):
@@ -128,6 +140,40 @@ def stop_plain(after, prefix, threshold, negatives_from, inclusive):
     return sums, (last[..., 0] + 1).astype(np.int32), why.astype(np.uint8)
 
 
+def prove_panels_plain(packed, tops, first_panel, end_panel, ends):
+    """Cut the pairs of panels into blocks whose sums fit an int32, whatever the inputs.
+
+    packed is int32 [panel, pair, filter], tops int64 [2 * pairs] the largest input of each tap; no
+    input is negative. A block takes as many pairs as the larger of the sums of the positive and of the
+    negative products allows for the worst filter, where inputs are counted in 64ths, rounded up, and one
+    pair at least. Writes into ends [panel, pair] where blocks end, the last of them again and again.
+    """
+    coarse = (tops.reshape(-1, 2) >> 6) + 1
+    for panel in range(first_panel, end_panel):
+        products = packed[panel, ..., None].view(np.int16).astype(np.int64) * coarse[:, None]
+        bounds = [np.maximum(part, 0).sum(axis=2) for part in (products, -products)]
+        start, cuts = 0, []
+        while start < len(products):
+            worst = np.maximum(*(bound[start:].cumsum(axis=0) for bound in bounds)).max(axis=1)
+            start += max(1, int(np.count_nonzero(worst < 1 << 25)))
+            cuts.append(start)
+        ends[panel] = len(products)
+        ends[panel, : len(cuts)] = cuts
+
+
+@njit(cache=True, nogil=True)
+def prove_panels(packed, tops, first_panel, end_panel, ends):
+    pairs = packed.shape[1]
+    coarse = (tops >> 6).astype(np.int32) + np.int32(1)
+    for panel in range(first_panel, end_panel):
+        cuts = start = 0
+        while start < pairs:
+            start = max(start + 1, _proven_end(packed, panel, coarse, start))
+            ends[panel, cuts] = start
+            cuts += 1
+        ends[panel, cuts:] = pairs
+
+
 def prefix_blocks_plain(weights, prefix, limit):
     """Cut the first `prefix` [M] weights of each filter into blocks whose magnitudes sum to at most `limit`.
 
@@ -166,16 +212,19 @@ def prefix_blocks(weights, prefix, limit):
 
 
 def walk_tiles_plain(
-    values, image, group, pitch, taps, width, weights, order, bias, prefix, ends, owners, thresholds,
-    negatives_from, inclusive, first_tile, end_tile, first, end, sums, macs, stopped,
+    values, image, group, pitch, taps, width, weights, order, bias, packed, prefix, ends, owners, thresholds,
+    negatives_from, inclusive, cuts, known, first_tile, end_tile, first, end, panel, sums, macs, stopped,
 ):  # fmt: skip
-    """Turn the complete sums [N, M, E * F] of some windows into those at which they stopped.
+    """Say where the sums [N, M, E * F] of some windows stopped, and what they were then.
 
     The windows are those of tiles `first_tile` to `end_tile`, TILE each, in the order (n, e, f); a row
     has `width` of them. The filters are `first` to `end`, whose inputs lie `group` places behind an
     image's first. `values` to `taps` are those of `Windows`, `ends` and `owners` the blocks of the
     prefixes, the others arguments of `early_termination`. Inputs are not negative, weights behind
-    `negatives_from` not positive. Writes macs and stopped too.
+    `negatives_from` not positive. Writes sums, macs and stopped.
+
+    For the compiled twin alone: sums hold the complete ones if they are `known`; else `packed` are the
+    filters in panels, of which `panel` begins with filter `first`, and `cuts` their blocks.
     """
     count = sums.shape[2]
     n, p = np.divmod(np.arange(first_tile * TILE, min(end_tile * TILE, len(sums) * count)), count)
@@ -189,17 +238,20 @@ def walk_tiles_plain(
 
 @njit(cache=True, nogil=True)
 def walk_tiles(
-    values, image, group, pitch, taps, width, weights, order, bias, prefix, ends, owners, thresholds,
-    negatives_from, inclusive, first_tile, end_tile, first, end, sums, macs, stopped,
+    values, image, group, pitch, taps, width, weights, order, bias, packed, prefix, ends, owners, thresholds,
+    negatives_from, inclusive, cuts, known, first_tile, end_tile, first, end, panel, sums, macs, stopped,
 ):  # fmt: skip
     images, filters, count = sums.shape
     size = taps.size
+    height = size + size % 2
     all_sums, all_macs, all_stopped = sums.reshape(-1), macs.reshape(-1), stopped.reshape(-1)
+    totals = np.empty((FILTERS, TILE), dtype=np.int64)
+    all_totals = totals.reshape(-1)
     own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
     own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
     some_tiles = max(1, min(_ROWS_BYTES // (2 * TILE * size), end_tile - first_tile))
     places, spots = np.empty(TILE, dtype=np.int64), np.empty((some_tiles, TILE), dtype=np.int64)
-    room = np.empty((some_tiles * size + 3) * TILE, dtype=np.int16)
+    room = np.zeros((some_tiles * height + 3) * TILE, dtype=np.int16)
     rows = room[-room.ctypes.data % 64 // 2 :]  # so that each row is one line of the cache
     for block in range(first_tile, end_tile, some_tiles):
         tiles = min(some_tiles, end_tile - block)
@@ -218,56 +270,150 @@ def walk_tiles(
             if t == tiles - 1:
                 for i in range(wide, TILE):
                     places[i] = places[i - 1] + 1
-            gather_rows(values, places, taps, rows, t * size * TILE)
-        for m in range(first, end):
-            top = np.int64(0) if inclusive else np.int64(-1)  # a sum S stops where top - S is not negative
-            if negatives_from[m] == size:
-                top = np.int64(_NEVER)
+            gather_rows(values, places, taps, rows, t * height * TILE)
+        for base in range(first, end, FILTERS):
+            which = panel + (base - first) // FILTERS
             for t in range(tiles):
-                row = t * size
+                row = t * height
                 lanes = wide if t == tiles - 1 else TILE
-                # no array gets a second name in here: references would be counted, for each tile and filter
-                if lanes == TILE and spots[t, TILE - 1] == spots[t, 0] + TILE - 1 and prefix[m] == 0:
-                    late = _walk_back(
-                        rows, order, weights, m, row, negatives_from[m], top, all_sums, all_macs,
-                        all_stopped, spots[t, 0] + m * count,
-                    )  # fmt: skip
+                together = lanes == TILE and spots[t, TILE - 1] == spots[t, 0] + TILE - 1
+                if known:
+                    for m in range(base, min(base + FILTERS, end)):
+                        for i in range(lanes):
+                            totals[m - base, i] = all_sums[spots[t, i] + m * count]
                 else:
-                    for i in range(TILE):
-                        own_sums[i] = all_sums[spots[t, i] + m * count] if i < lanes else -_NEVER
-                        so_far[i] = bias[m]
+                    for f in range(FILTERS):
+                        totals[f] = bias[min(base + f, end - 1)]
                     start = 0
-                    for k in range(owners[m], owners[m + 1]):
-                        _add_products(rows, order, weights, m, row, start, ends[k], so_far)
-                        start = ends[k]
-                    if prefix[m] > 0:
-                        for i in range(TILE):
-                            if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
-                                own_sums[i] = -_NEVER
-                    late = _walk_back(
-                        rows, order, weights, m, row, negatives_from[m], top, own_sums, own_macs,
-                        own_stopped, 0,
-                    )  # fmt: skip
-                    for i in range(lanes):
-                        spot = spots[t, i] + m * count
-                        if own_sums[i] == -_NEVER:
-                            all_sums[spot], all_macs[spot], all_stopped[spot] = (
-                                so_far[i],
-                                prefix[m],
-                                BY_PREDICTION,
-                            )
-                        else:
+                    for k in range(cuts.shape[1]):
+                        _add_panel(rows, row, packed, which, start, cuts[which, k], totals)
+                        start = cuts[which, k]
+                        if start == cuts.shape[1]:
+                            break
+                totals[:, lanes:] = -_NEVER
+                for m in range(base, min(base + FILTERS, end)):
+                    top = np.int64(0) if inclusive else np.int64(-1)  # where top - S is not negative S stops
+                    if negatives_from[m] == size:
+                        top = np.int64(_NEVER)
+                    # no array gets a second name in here: references would be counted for each tile, filter
+                    if together and prefix[m] == 0:
+                        late = _walk_back(
+                            rows, row, order, weights, m, negatives_from[m], top, all_totals,
+                            (m - base) * TILE, all_sums, all_macs, all_stopped, spots[t, 0] + m * count,
+                        )  # fmt: skip
+                    else:
+                        if prefix[m] > 0:
+                            so_far[:] = bias[m]
+                            start = 0
+                            for k in range(owners[m], owners[m + 1]):
+                                _add_products(rows, row, order, weights, m, start, ends[k], so_far)
+                                start = ends[k]
+                            for i in range(TILE):
+                                if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
+                                    totals[m - base, i] = -_NEVER
+                        late = _walk_back(
+                            rows, row, order, weights, m, negatives_from[m], top, all_totals,
+                            (m - base) * TILE, own_sums, own_macs, own_stopped, 0,
+                        )  # fmt: skip
+                        for i in range(lanes):
+                            spot = spots[t, i] + m * count
                             all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
                             all_stopped[spot] = own_stopped[i]
-                for i in range(TILE if late else 0):
-                    spot = spots[t, i] + m * count
-                    while late >> i & 1 and all_macs[spot] > negatives_from[m] + 1:
-                        j = all_macs[spot] - 1
-                        product = np.int64(weights[m, j]) * np.int64(rows[(row + order[m, j]) * TILE + i])
-                        if all_sums[spot] - product > top:
-                            break
-                        all_sums[spot] -= product
-                        all_macs[spot] = j
+                            if own_sums[i] == -_NEVER:
+                                all_sums[spot], all_macs[spot] = so_far[i], prefix[m]
+                                all_stopped[spot] = BY_PREDICTION
+                    for i in range(lanes if late else 0):
+                        spot = spots[t, i] + m * count
+                        while late >> i & 1 and all_macs[spot] > negatives_from[m] + 1:
+                            j = all_macs[spot] - 1
+                            product = np.int64(weights[m, j]) * np.int64(rows[(row + order[m, j]) * TILE + i])
+                            if all_sums[spot] - product > top:
+                                break
+                            all_sums[spot] -= product
+                            all_macs[spot] = j
+
+
+@intrinsic
+def _proven_end(typingctx, packed, panel, coarse, start):
+    """Return behind which pair of a panel the first block from `start` on ends; see `prove_panels_plain`."""
+
+    def codegen(context, builder, signature, args):
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        vector = ir.VectorType(i32, FILTERS)
+        packed = context.make_array(signature.args[0])(context, builder, args[0])
+        tops = context.make_array(signature.args[2])(context, builder, args[2]).data
+        pairs, one = builder.extract_value(packed.shape, 1), ir.Constant(i64, 1)
+        skipped = builder.mul(builder.mul(args[1], pairs), ir.Constant(i64, FILTERS))
+        weights = builder.gep(packed.data, [skipped])
+        zero, sixteen, limit = (ir.Constant(vector, [x] * FILTERS) for x in (0, 16, 1 << 25))
+        last = builder.sub(pairs, one)
+        grown = []
+
+        def pick(sign, a, b):
+            return builder.select(builder.icmp_signed(sign, a, b), a, b)
+
+        def fits(q, bounds):
+            at = builder.select(builder.icmp_signed("<", q, last), q, last)
+            word = _load(builder, builder.gep(weights, [builder.mul(at, ir.Constant(i64, FILTERS))]), vector)
+            halves = builder.ashr(builder.shl(word, sixteen), sixteen), builder.ashr(word, sixteen)
+            first = builder.gep(tops, [builder.mul(at, ir.Constant(i64, 2))])
+            up, down = bounds
+            for half, top in zip(halves, (first, builder.gep(first, [one])), strict=True):
+                top = _spread(builder, builder.load(top), FILTERS)
+                up = builder.add(up, builder.mul(pick(">", half, zero), top))
+                down = builder.sub(down, builder.mul(pick("<", half, zero), top))
+            grown[:] = [up, down]
+            below = builder.icmp_signed("<", pick(">", up, down), limit)
+            bits = builder.bitcast(below, ir.IntType(FILTERS))
+            whole = builder.icmp_unsigned("==", bits, ir.Constant(bits.type, -1))
+            return builder.and_(whole, builder.icmp_signed("<", q, pairs))
+
+        return _loop(builder, args[3], [zero, zero], fits, lambda q, _: (builder.add(q, one), list(grown)))[0]
+
+    i64 = types.int64
+    return i64(packed, i64, coarse, i64), codegen
+
+
+@intrinsic
+def _add_panel(typingctx, rows, row, packed, panel, start, stop, totals):
+    """Add to totals, int64 [FILTERS, TILE], the products of pairs start..stop of a panel: a proven block."""
+
+    def codegen(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        tile = _Tile(context, builder, signature, args)
+        packed = context.make_array(signature.args[2])(context, builder, args[2])
+        totals = context.make_array(signature.args[6])(context, builder, args[6]).data
+        skipped = builder.mul(args[3], builder.extract_value(packed.shape, 1))
+        weights = builder.gep(packed.data, [builder.mul(skipped, ir.Constant(i64, FILTERS))])
+        together = {16: 8, 8: 2}.get(tile.lanes, 1)  # filters whose sums stay in registers
+        vectors = 2 * tile.parts
+
+        def add_pair(base, q, sums):
+            first = tile.row_at(tile.first_row, builder.mul(q, ir.Constant(i64, 2)))
+            inputs = tile.interleave(first, tile.row_at(first, ir.Constant(i64, 1)))
+            own = builder.gep(weights, [builder.mul(q, ir.Constant(i64, FILTERS))])
+            added = []
+            for f in range(together):
+                word = builder.load(builder.gep(own, [ir.Constant(i64, base + f)]))
+                part = sums[f * vectors : (f + 1) * vectors]
+                added += tile.add(part, inputs, _spread(builder, word, tile.lanes))
+            return builder.add(q, ir.Constant(i64, 1)), added
+
+        for base in range(0, FILTERS, together):
+            _, sums = _loop(
+                builder,
+                args[4],
+                [tile.zero] * (vectors * together),
+                lambda q, sums: builder.icmp_signed("<", q, args[5]),
+                lambda q, sums, base=base: add_pair(base, q, sums),
+            )
+            for f in range(together):
+                own = builder.gep(totals, [ir.Constant(i64, (base + f) * TILE)])
+                tile.widen_into(own, sums[f * vectors : (f + 1) * vectors])
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(rows, i64, packed, i64, i64, i64, totals), codegen
 
 
 @intrinsic
@@ -284,22 +430,21 @@ def _copy_row(typingctx, source, start, target, to):
     return types.void(source, types.int64, target, types.int64), codegen
 
 
-class _Rows:
-    """Code that multiplies weights j and j + 1 of a filter with their inputs in all windows of a tile.
+class _Tile:
+    """Code for the windows of a tile: inputs in rows, products, and sums of these.
 
-    Sums are vectors of int32: a list of pairs of vectors, each pair for as many windows as fill one vector
-    of int16. The first vector of a pair has the windows whose inputs `interleave` puts into the first.
+    Sums are int32: a list of pairs of vectors, each pair for as many windows as fill one vector of int16.
+    The first of a pair has the windows whose inputs `interleave` puts into the first.
     """
 
     def __init__(self, context, builder, signature, args):
+        """The first two arguments of the function being compiled are the rows and the tile's first row."""
         self.builder = builder
         self.lanes, self.instruction = _vector(context)
         self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
-        arrays = [context.make_array(signature.args[i])(context, builder, args[i]) for i in range(3)]
-        first = builder.mul(args[4], ir.Constant(ir.IntType(64), TILE))
-        self.rows = builder.gep(arrays[0].data, [first])
-        begin = builder.mul(args[3], builder.extract_value(arrays[1].shape, 1))
-        self.order, self.weights = (builder.gep(array.data, [begin]) for array in arrays[1:])
+        self.first_row = self.row_at(
+            context.make_array(signature.args[0])(context, builder, args[0]).data, args[1]
+        )
         self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
         self.vector = ir.VectorType(ir.IntType(32), self.lanes)
         self.parts = TILE // (2 * self.lanes)
@@ -308,9 +453,46 @@ class _Rows:
         self.shares = low, [i + 4 for i in low]
         self.zero = ir.Constant(self.vector, None)
 
-    def interleave(self, one, other, share):
-        picked = [x for i in self.shares[share] for x in (i, 2 * self.lanes + i)]
-        return self.builder.shuffle_vector(one, other, self.indices(picked))
+    def row_at(self, first, k):
+        return self.builder.gep(first, [self.builder.mul(k, ir.Constant(ir.IntType(64), TILE))])
+
+    def interleave(self, *rows):
+        """Return the inputs of two rows, side by side, as vectors of int32 to be multiplied."""
+        inputs = []
+        for part in range(self.parts):
+            at = ir.Constant(ir.IntType(64), 2 * part * self.lanes)
+            halves = [_load(self.builder, self.builder.gep(row, [at]), self.halves) for row in rows]
+            for share in self.shares:
+                picked = [x for i in share for x in (i, 2 * self.lanes + i)]
+                mixed = self.builder.shuffle_vector(*halves, self.indices(picked))
+                inputs.append(self.builder.bitcast(mixed, self.vector))
+        return inputs
+
+    def add(self, sums, inputs, weights, sticky=False):
+        """Return the sums with products added; with `sticky` those below zero stay there."""
+        builder, halves = self.builder, self.halves
+        added = []
+        for total, x in zip(sums, inputs, strict=True):
+            if sticky and self.saturating:
+                added.append(self.call("llvm.x86.avx512.vpdpwssds.512", self.vector, total, x, weights))
+                continue
+            if self.instruction:
+                product = self.call(
+                    self.instruction, self.vector, *(builder.bitcast(v, halves) for v in (x, weights))
+                )
+            else:
+                low = [builder.ashr(builder.shl(v, self.splat(16)), self.splat(16)) for v in (x, weights)]
+                high = [builder.ashr(v, self.splat(16)) for v in (x, weights)]
+                product = builder.add(builder.mul(*low), builder.mul(*high))
+            total = builder.add(total, product)
+            lowest = self.splat(-1)
+            below = builder.icmp_signed("<", total, lowest)
+            added.append(builder.select(below, lowest, total) if sticky else total)
+        return added
+
+    def call(self, name, result, *values):
+        kind = ir.FunctionType(result, [value.type for value in values])
+        return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), values)
 
     def deal(self, windows):
         """Turn vectors of consecutive windows into pairs of vectors as they are summed."""
@@ -329,68 +511,19 @@ class _Rows:
             for half in (0, self.lanes)
         ]
 
+    def widen_into(self, totals, sums):
+        """Add sums to int64 from the address `totals` on."""
+        builder, wide = self.builder, ir.VectorType(ir.IntType(64), self.lanes)
+        for p, part in enumerate(self.collect(sums)):
+            address = builder.gep(totals, [ir.Constant(ir.IntType(64), p * self.lanes)])
+            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
+            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
+
     def indices(self, lanes):
         return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
 
-    def row(self, j):
-        wide = self.builder.sext(self.builder.load(self.builder.gep(self.order, [j])), ir.IntType(64))
-        return self.builder.gep(self.rows, [self.builder.mul(wide, ir.Constant(ir.IntType(64), TILE))])
-
-    def pair(self, j):
-        """Return (inputs as interleaved vectors, both weights in an int32) of weights j and j + 1."""
-        builder, i64 = self.builder, ir.IntType(64)
-        rows = self.row(j), self.row(builder.add(j, ir.Constant(i64, 1)))
-        inputs = []
-        for part in range(self.parts):
-            at = ir.Constant(i64, 2 * part * self.lanes)
-            one, other = (_load(builder, builder.gep(row, [at]), self.halves) for row in rows)
-            inputs += [self.interleave(one, other, share) for share in (0, 1)]
-        address = builder.gep(self.weights, [j])
-        weights = builder.load(builder.bitcast(address, ir.IntType(32).as_pointer()))
-        weights.align = 2
-        return inputs, _spread(builder, weights, self.lanes)
-
-    def single(self, j):
-        """Return what `pair` does of weight j alone, which is the upper one."""
-        builder, i32 = self.builder, ir.IntType(32)
-        row, inputs = self.row(j), []
-        for part in range(self.parts):
-            at = ir.Constant(ir.IntType(64), 2 * part * self.lanes)
-            one = _load(builder, builder.gep(row, [at]), self.halves)
-            inputs += [self.interleave(one, one, share) for share in (0, 1)]
-        weight = builder.load(builder.gep(self.weights, [j]))
-        upper = builder.shl(builder.zext(weight, i32), ir.Constant(i32, 16))
-        return inputs, _spread(builder, upper, self.lanes)
-
-    def add(self, sums, inputs, weights, sticky=False):
-        """Return the sums with the products added; `sticky` keeps what is below zero there."""
-        builder, added = self.builder, []
-        for total, x in zip(sums, inputs, strict=True):
-            halves = [builder.bitcast(v, self.halves) for v in (x, weights)]
-            if sticky and self.saturating:
-                kind = ir.FunctionType(self.vector, [self.vector] * 3)
-                name = "llvm.x86.avx512.vpdpwssds.512"
-                whole = [builder.bitcast(v, self.vector) for v in halves]
-                added.append(builder.call(builder.module.declare_intrinsic(name, (), kind), [total, *whole]))
-                continue
-            if self.instruction:
-                kind = ir.FunctionType(self.vector, [self.halves] * 2)
-                product = builder.call(builder.module.declare_intrinsic(self.instruction, (), kind), halves)
-            else:
-                sixteen = self.splat(16)
-                wholes = [builder.bitcast(v, self.vector) for v in halves]
-                low = [builder.ashr(builder.shl(v, sixteen), sixteen) for v in wholes]
-                high = [builder.ashr(v, sixteen) for v in wholes]
-                product = builder.add(builder.mul(*low), builder.mul(*high))
-            total = builder.add(total, product)
-            added.append(self.larger(total, self.splat(-1)) if sticky else total)
-        return added
-
     def splat(self, number):
         return ir.Constant(self.vector, [number] * self.lanes)
-
-    def larger(self, a, b):
-        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
 
     def none_alive(self, sums):
         """Return whether all of the sums are below zero."""
@@ -400,73 +533,95 @@ class _Rows:
         return builder.icmp_unsigned("==", signs, ir.Constant(bits, -1))
 
 
+class _Filter:
+    """Code for the weights of a filter in the order in which they are executed."""
+
+    def __init__(self, tile, context, signature, args):
+        """Arguments 2 to 4 of the function being compiled are order, weights and the filter's number."""
+        self.tile, self.builder = tile, tile.builder
+        order, weights = (
+            context.make_array(signature.args[i])(context, self.builder, args[i]) for i in (2, 3)
+        )
+        self.size = self.builder.extract_value(order.shape, 1)
+        begin = self.builder.mul(args[4], self.size)
+        self.order, self.weights = (self.builder.gep(array.data, [begin]) for array in (order, weights))
+
+    def row(self, j):
+        """Return the address of the inputs that weight j meets."""
+        place = self.builder.load(self.builder.gep(self.order, [j]))
+        return self.tile.row_at(self.tile.first_row, self.builder.sext(place, ir.IntType(64)))
+
+    def pair(self, j):
+        """Return (inputs, weights) of j and j + 1 for `_Tile.add`."""
+        builder = self.builder
+        rows = self.row(j), self.row(builder.add(j, ir.Constant(ir.IntType(64), 1)))
+        weights = builder.load(builder.bitcast(builder.gep(self.weights, [j]), ir.IntType(32).as_pointer()))
+        weights.align = 2
+        return self.tile.interleave(*rows), _spread(builder, weights, self.tile.lanes)
+
+    def single(self, j):
+        """Return (inputs, weights) of j alone, as the upper one of a pair."""
+        row, i32 = self.row(j), ir.IntType(32)
+        weight = self.builder.zext(self.builder.load(self.builder.gep(self.weights, [j])), i32)
+        upper = self.builder.shl(weight, ir.Constant(i32, 16))
+        return self.tile.interleave(row, row), _spread(self.builder, upper, self.tile.lanes)
+
+
 @intrinsic
-def _add_products(typingctx, rows, order, weights, m, row, start, stop, totals):
+def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
     """Add to totals, int64 [TILE], the products of weights start..stop, whose sums fit an int32."""
 
     def codegen(context, builder, signature, args):
-        i64 = ir.IntType(64)
-        code = _Rows(context, builder, signature, args)
-        totals = context.make_array(signature.args[7])(context, builder, args[7]).data
-        two, one = ir.Constant(i64, 2), ir.Constant(i64, 1)
-        state = [code.zero] * (2 * code.parts)
-        j, state = _loop(
-            builder,
-            args[5],
-            state,
-            lambda j, state: builder.icmp_signed("<=", builder.add(j, two), args[6]),
-            lambda j, state: (builder.add(j, two), code.add(state, *code.pair(j))),
-        )
-        j, state = _loop(
-            builder,
-            j,
-            state,
-            lambda j, state: builder.icmp_signed("<", j, args[6]),
-            lambda j, state: (builder.add(j, one), code.add(state, *code.single(j))),
-        )
-        wide = ir.VectorType(i64, code.lanes)
-        for p, part in enumerate(code.collect(state)):
-            address = builder.gep(totals, [ir.Constant(i64, p * code.lanes)])
-            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
-            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
+        tile = _Tile(context, builder, signature, args)
+        own = _Filter(tile, context, signature, args)
+        j, sums = args[5], [tile.zero] * (2 * tile.parts)
+        for step, products in ((2, own.pair), (1, own.single)):
+            by = ir.Constant(ir.IntType(64), step)
+            j, sums = _loop(
+                builder,
+                j,
+                sums,
+                lambda j, sums, by=by: builder.icmp_signed("<=", builder.add(j, by), args[6]),
+                lambda j, sums, by=by, products=products: (builder.add(j, by), tile.add(sums, *products(j))),
+            )
+        tile.widen_into(context.make_array(signature.args[7])(context, builder, args[7]).data, sums)
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.void(rows, order, weights, i64, i64, i64, i64, totals), codegen
+    return types.void(rows, i64, order, weights, i64, i64, i64, totals), codegen
 
 
 @intrinsic
 def _walk_back(
-    typingctx, rows, order, weights, m, row, negatives_from, top, sums, macs, stopped, at
+    typingctx, rows, row, order, weights, m, negatives_from, top, complete, begin, sums, macs, stopped, at
 ):  # fmt: skip
-    """Take products back off the complete sums sums[at : at + TILE], as long as they stay at `top` or below.
+    """Take products back off complete[begin : begin + TILE], as long as they stay at `top` or below.
 
-    The first product behind `negatives_from` stays. Writes what is left to sums, the products left to macs
-    and BY_SIGN to stopped, or where a sum is above top, all of them and COMPLETE. Returns as bits
-    which windows have more to be taken back than an int32 counts: for these, what was written is how far
-    they came.
+    The first product behind `negatives_from` stays. Writes what is left to sums, from `at` on, the products
+    left to macs and BY_SIGN to stopped, or where a sum is above top, all of them and COMPLETE. Returns as
+    bits which windows have more to be taken back than an int32 counts: for these, what was written is how
+    far they came.
     """
 
     def codegen(context, builder, signature, args):
         i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        code = _Rows(context, builder, signature, args)
-        order = context.make_array(signature.args[1])(context, builder, args[1])
-        size = builder.extract_value(order.shape, 1)
-        sums, macs, stopped = (
-            builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[10]])
-            for i in (7, 8, 9)
+        tile = _Tile(context, builder, signature, args)
+        own = _Filter(tile, context, signature, args)
+        complete, sums, macs, stopped = (
+            builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[first]])
+            for i, first in ((7, 8), (9, 12), (10, 12), (11, 12))
         )
-        wide = ir.VectorType(i64, code.lanes)
-        top = _spread(builder, args[6], code.lanes)
-        places = [ir.Constant(i64, p * code.lanes) for p in range(2 * code.parts)]
-        complete = [_load(builder, builder.gep(sums, [place]), wide) for place in places]
+        wide = ir.VectorType(i64, tile.lanes)
+        top = _spread(builder, args[6], tile.lanes)
+        places = [ir.Constant(i64, p * tile.lanes) for p in range(2 * tile.parts)]
+        complete = [_load(builder, builder.gep(complete, [place]), wide) for place in places]
         begun = []
         for total in complete:
             rest = builder.sub(top, total)
             for sign, bound in (("<", _LARGEST), (">", -1)):
-                limit = ir.Constant(wide, [bound] * code.lanes)
+                limit = ir.Constant(wide, [bound] * tile.lanes)
                 rest = builder.select(builder.icmp_signed(sign, rest, limit), rest, limit)
-            begun.append(builder.trunc(rest, code.vector))
+            begun.append(builder.trunc(rest, tile.vector))
 
         def parts_of(state):
             return [list(state[q : q + len(begun)]) for q in range(0, len(state), len(begun))]
@@ -479,7 +634,7 @@ def _walk_back(
             return builder.select(builder.icmp_unsigned("<", rest, least), rest, least)
 
         def signs(rest):
-            return builder.ashr(rest, code.splat(31))
+            return builder.ashr(rest, tile.splat(31))
 
         def take_four(j, state):
             """Take four products back. Rests below zero are counted at every fourth product, which is every
@@ -489,10 +644,10 @@ def _walk_back(
             seen = []
             for _ in range(2):
                 j = builder.sub(j, ir.Constant(i64, 2))
-                inputs, both = code.pair(j)
-                upper = builder.and_(both, code.splat(-1 << 16))
-                seen.append(code.add(rest, inputs, upper, sticky=True))
-                rest = code.add(rest, inputs, both, sticky=True)
+                inputs, both = own.pair(j)
+                upper = builder.and_(both, tile.splat(-1 << 16))
+                seen.append(tile.add(rest, inputs, upper, sticky=True))
+                rest = tile.add(rest, inputs, both, sticky=True)
                 seen.append(rest)
             for now in seen:
                 least = each(lower, least, now)
@@ -505,50 +660,50 @@ def _walk_back(
         def take_one(j, state):
             rest, least, removed = parts_of(state)
             j = builder.sub(j, ir.Constant(i64, 1))
-            rest = code.add(rest, *code.single(j), sticky=True)
+            rest = tile.add(rest, *own.single(j), sticky=True)
             least = each(lower, least, rest)
             removed = each(builder.sub, removed, each(signs, each(builder.not_, rest)))
             return j, [*rest, *least, *removed]
 
         def goes_on(j, state, steps):
             there = builder.icmp_signed(">", j, builder.add(args[5], ir.Constant(i64, steps)))
-            return builder.and_(there, builder.not_(code.none_alive(parts_of(state)[0])))
+            return builder.and_(there, builder.not_(tile.none_alive(parts_of(state)[0])))
 
-        zeros = [code.zero] * len(begun)
-        dealt = code.deal(begun)
+        zeros = [tile.zero] * len(begun)
+        dealt = tile.deal(begun)
         state = [*dealt, *dealt, *zeros, *zeros, *zeros]
-        j, state = _loop(builder, size, state, lambda j, s: goes_on(j, s, 4), take_four)
+        j, state = _loop(builder, own.size, state, lambda j, s: goes_on(j, s, 4), take_four)
         rest, least, dead, odd, twos = parts_of(state)
-        steps = _spread(builder, builder.trunc(builder.sub(size, j), i32), code.lanes)
+        steps = _spread(builder, builder.trunc(builder.sub(own.size, j), i32), tile.lanes)
         removed = [
             builder.sub(
-                builder.add(steps, builder.shl(dead[q], code.splat(2))),
-                builder.add(builder.shl(signs(twos[q]), code.splat(1)), signs(odd[q])),
+                builder.add(steps, builder.shl(dead[q], tile.splat(2))),
+                builder.add(builder.shl(signs(twos[q]), tile.splat(1)), signs(odd[q])),
             )
             for q in range(len(dead))
         ]
         j, state = _loop(builder, j, [*rest, *least, *removed], lambda j, s: goes_on(j, s, 1), take_one)
-        _, least, removed = (code.collect(part) for part in parts_of(state))
-        everything = _spread(builder, builder.trunc(size, i32), code.lanes)
+        _, least, removed = (tile.collect(part) for part in parts_of(state))
+        everything = _spread(builder, builder.trunc(own.size, i32), tile.lanes)
         late = ir.Constant(i64, 0)
         for p, place in enumerate(places):
-            alive = builder.icmp_signed(">=", begun[p], code.zero)
-            back = builder.select(alive, builder.sub(begun[p], least[p]), code.zero)
-            taken = builder.select(alive, removed[p], code.zero)
+            alive = builder.icmp_signed(">=", begun[p], tile.zero)
+            back = builder.select(alive, builder.sub(begun[p], least[p]), tile.zero)
+            taken = builder.select(alive, removed[p], tile.zero)
             for target, value in (
                 (sums, builder.add(complete[p], builder.sext(back, wide))),
                 (macs, builder.sub(everything, taken)),
-                (stopped, builder.zext(alive, ir.VectorType(i8, code.lanes))),
+                (stopped, builder.zext(alive, ir.VectorType(i8, tile.lanes))),
             ):
                 address = builder.bitcast(builder.gep(target, [place]), value.type.as_pointer())
                 builder.store(value, address).align = value.type.element.width // 8
-            beyond = builder.icmp_signed("==", begun[p], code.splat(_LARGEST))
-            bits = builder.zext(builder.bitcast(beyond, ir.IntType(code.lanes)), i64)
+            beyond = builder.icmp_signed("==", begun[p], tile.splat(_LARGEST))
+            bits = builder.zext(builder.bitcast(beyond, ir.IntType(tile.lanes)), i64)
             late = builder.or_(late, builder.shl(bits, place))
         return late
 
     i64 = types.int64
-    return i64(rows, order, weights, i64, i64, i64, i64, sums, macs, stopped, i64), codegen
+    return i64(rows, i64, order, weights, i64, i64, i64, complete, i64, sums, macs, stopped, i64), codegen
 
 
 def _loop(builder, j, state, goes_on, step):
@@ -572,4 +727,4 @@ def _loop(builder, j, state, goes_on, step):
 
 
 if INTERPRETED:  # vector instructions cannot be
-    gather_rows, walk_tiles = gather_rows_plain, walk_tiles_plain
+    gather_rows, prove_panels, walk_tiles = gather_rows_plain, prove_panels_plain, walk_tiles_plain

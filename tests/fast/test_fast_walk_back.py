@@ -9,57 +9,79 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_fast_conv import GEOMETRIES, HIGHEST, LOWEST, any_geometry
-from test_fast_early_termination import drawn
+from test_fast_early_termination import drawn, ordered
 
-from simhw.fast import conv_accumulate, walk_back
+from simhw.fast import conv_accumulate, pairs, walk_back
 from simhw.fast.early_termination import BY_PREDICTION, COMPLETE, early_termination, early_termination_plain
 
 GEOMETRIES = [geometry for geometry in GEOMETRIES if geometry[0]]
 
 
-def laid_out(geometry, seed=1, **options):
-    """The arguments of walk_tiles but for tiles, filters and results; and the complete sums."""
+def natural_of(weights, order):
+    natural = np.empty_like(weights)
+    np.put_along_axis(natural, order.astype(np.int64), weights, axis=1)
+    return natural
+
+
+def panels_of(weights, order, negatives_from, groups, width=pairs.FILTERS):
+    """The filters packed, as int32 [panel, pair, filter of the panel]."""
+    per_group = len(weights) // groups
+    panels = groups * -(-per_group // width)
+    packed = np.zeros((panels, -(-weights.shape[1] // 2), width, 2), np.int16)
+    walk_back.pack_filters(weights, order, negatives_from, width, per_group, 0, len(weights), packed)
+    return packed.view(np.int32)[..., 0]
+
+
+def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **options):
+    """Walk some tiles of each group, but not the last of its filters if there are more than two."""
     inputs, weights, order, bias, prefix, thresholds, negatives_from, taps, stride, pad, dilation, groups = (
         drawn(geometry, seed, **options)
     )
-    natural = np.empty_like(weights)
-    walk_back.natural_order(weights, order, negatives_from, 0, len(weights), natural)
-    sums = conv_accumulate(
-        inputs, natural.reshape(len(weights), -1, *taps), bias, stride, pad, dilation, groups
-    )
+    dense = natural_of(weights, order).reshape(len(weights), -1, *taps)
+    complete = conv_accumulate(inputs, dense, bias, stride, pad, dilation, groups)
     windows = walk_back.lay_windows(inputs, pad, 0, taps, stride, dilation, groups)
-    limit = ((1 << 31) - 1) // max(1, int(inputs.max()))
-    blocks = walk_back.prefix_blocks(weights, prefix, limit)
-    layer = (weights, order, bias, prefix, *blocks, thresholds, negatives_from)
-    return windows, sums.shape[3], layer, sums.reshape(*sums.shape[:2], -1), groups
-
-
-def assert_walks(geometry, seed, inclusive, some_tiles=None, **options):
-    windows, width, layer, sums, groups = laid_out(geometry, seed, **options)
-    tiles = -(-len(sums) * sums.shape[2] // walk_back.TILE)
-    some_tiles = some_tiles or (0, tiles)
-    per_group = len(layer[0]) // groups
+    packed = panels_of(weights, order, negatives_from, groups)
+    tops = np.full(2 * packed.shape[1], inputs.max(), np.int64)
+    cuts = np.empty(packed.shape[:2], np.int64)
+    walk_back.prove_panels(packed, tops, 0, len(packed), cuts)
+    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, int(inputs.max())))
+    layer = (
+        weights,
+        order,
+        bias,
+        packed,
+        prefix,
+        *blocks,
+        thresholds,
+        negatives_from,
+        inclusive,
+        cuts,
+        known,
+    )
+    shape = *complete.shape[:2], complete.shape[2] * complete.shape[3]
+    some_tiles = some_tiles or (0, -(-shape[0] * shape[2] // walk_back.TILE))
+    per_group = len(weights) // groups
     results = []
     for walk in (walk_back.walk_tiles, walk_back.walk_tiles_plain):
-        written = sums.copy(), np.full(sums.shape, 77, np.int32), np.full(sums.shape, 77, np.uint8)
+        sums = complete.reshape(shape).copy() if known else np.full(shape, -77)
+        written = sums, np.full(shape, 77, np.int32), np.full(shape, 77, np.uint8)
         for g in range(groups):
             walk(
-                windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, width, *layer,
-                inclusive, *some_tiles, g * per_group, (g + 1) * per_group - (per_group > 2), *written,
+                windows.values, windows.image, g * windows.group, windows.pitch, windows.taps,
+                complete.shape[3], *layer, *some_tiles, g * per_group,
+                (g + 1) * per_group - (per_group > 2), g * (len(packed) // groups), *written,
             )  # fmt: skip
         results.append(written)
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
-    return results[0]
 
 
 @pytest.mark.parametrize("predictive", [False, True], ids=["exact", "predictive"])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_walks_equal_plain_and_leave_alone_what_is_not_theirs(geometry, predictive):
-    for inclusive in (False, True):
-        _, macs, stopped = assert_walks(geometry, 1, inclusive, predictive=predictive)
-        assert ((macs == 77) == (stopped == 77)).all()
-        assert_walks(geometry, 2, inclusive, some_tiles=(0, 1), predictive=predictive)
+    for inclusive, known in ((False, False), (True, False), (False, True)):
+        assert_walks(geometry, 1, inclusive, known, predictive=predictive)
+        assert_walks(geometry, 2, inclusive, known, some_tiles=(0, 1), predictive=predictive)
 
 
 @given(
@@ -101,19 +123,51 @@ def test_rows_are_gathered_over_the_ends_of_rows_and_images():
     np.testing.assert_array_equal(rows[0][:end], rows[1][:end])
 
 
-@pytest.mark.parametrize("part", [(0, 7), (2, 5), (3, 3)])
-def test_natural_order_equals_plain(part):
-    _, weights, order, *_, negatives_from, _, _, _, _, _ = drawn(GEOMETRIES[10], seed=5, predictive=True)
-    weights = np.resize(weights, (7, weights.shape[1]))
-    order, negatives_from = np.resize(order, weights.shape), np.resize(negatives_from, 7)
+@pytest.mark.parametrize("part", [(0, 12), (2, 5), (3, 3)])
+@pytest.mark.parametrize(("width", "groups"), [(1, 1), (1, 3), (8, 1), (8, 3), (3, 2)])
+def test_packed_filters_equal_plain(width, groups, part):
+    rng = np.random.default_rng(5)
+    weights = rng.integers(LOWEST, HIGHEST, (12, 7)).astype(np.int16)
+    weights, order, negatives_from = ordered(weights, rng.integers(0, 7, 12), rng)
     results = []
-    for put in (walk_back.natural_order, walk_back.natural_order_plain):
-        natural = np.zeros_like(weights)
-        counts = [put(weights, order, ends, *part, natural) for ends in (negatives_from, 0 * negatives_from)]
-        results.append((natural, counts))
+    for pack in (walk_back.pack_filters, walk_back.pack_filters_plain):
+        packed = np.full((groups * -(-12 // groups // width), 4, width, 2), 77, np.int16)
+        counts = [
+            pack(weights, order, ends, width, 12 // groups, *part, packed)
+            for ends in (negatives_from, np.zeros(12, np.int32))
+        ]
+        results.append((packed, counts))
     np.testing.assert_array_equal(results[0][0], results[1][0])
-    assert results[0][1] == results[1][1]
-    assert results[0][1][0] == 0 or (weights >= 0).all()
+    assert results[0][1] == results[1][1] == [0, np.count_nonzero(weights[slice(*part)] > 0)]
+
+
+def test_panels_of_one_filter_are_the_filters_as_they_were():
+    weights, order, negatives_from = ordered(np.arange(-9, 9).reshape(2, 9), np.array([2, 0]), np.random)
+    packed = panels_of(weights.astype(np.int16), order, negatives_from, 1, width=1)
+    np.testing.assert_array_equal(packed.view(np.int16).reshape(2, -1)[:, :9], np.arange(-9, 9).reshape(2, 9))
+
+
+@pytest.mark.parametrize("scale", [1, 30, 3000, 1 << 15])
+@pytest.mark.parametrize("top", [0, 63, 64, 5000, HIGHEST])
+def test_proven_panels_equal_plain_and_are_proven(scale, top):
+    rng = np.random.default_rng(6)
+    weights = rng.integers(-scale, scale, (3, 50, pairs.FILTERS, 2)).astype(np.int16)
+    weights[1] = -scale
+    tops = rng.integers(0, top, 100, endpoint=True)
+    packed = weights.view(np.int32)[..., 0]
+    ends = [np.zeros((3, 50), np.int64) for _ in range(2)]
+    walk_back.prove_panels(packed, tops, 1, 3, ends[0])
+    walk_back.prove_panels_plain(packed, tops, 1, 3, ends[1])
+    np.testing.assert_array_equal(*ends)
+    for panel in (1, 2):
+        cuts = [0, *ends[0][panel, : ends[0][panel].tolist().index(50) + 1].tolist()]
+        for start, end in itertools.pairwise(cuts):  # the proof itself
+            products = weights[panel, start:end].astype(np.int64) * tops[2 * start : 2 * end].reshape(
+                -1, 1, 2
+            )
+            for part in (np.maximum(products, 0), np.maximum(-products, 0)):
+                assert start < end
+                assert part.sum(axis=(0, 2)).max() < 1 << 31
 
 
 @pytest.mark.skipif(walk_back.INTERPRETED, reason="numpy has its own words")
@@ -158,11 +212,10 @@ def test_sums_below_what_an_int32_holds_are_walked_to_their_end(bias):
 
 
 def test_complete_sums_of_the_callers_own_will_do_and_stay_as_they_are():
-    layer = drawn(GEOMETRIES[4], seed=8, predictive=True)
-    *_, sums, _ = laid_out(GEOMETRIES[4], seed=8, predictive=True)
-    expected = early_termination(*layer)
-    complete = sums.reshape(expected[0].shape)
-    before = complete.copy()
+    inputs, weights, order, bias, *rest = layer = drawn(GEOMETRIES[4], seed=8, predictive=True)
+    natural = natural_of(weights, order).reshape(len(weights), -1, *rest[3])
+    complete = conv_accumulate(inputs, natural, bias, *rest[4:])
+    before, expected = complete.copy(), early_termination(*layer)
     for result, wanted in zip(early_termination(*layer, complete=complete), expected, strict=True):
         np.testing.assert_array_equal(result, wanted)
     np.testing.assert_array_equal(complete, before)
