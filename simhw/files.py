@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,30 @@ def check_output(path: str | Path, error: type[SimhwError] = SimhwError) -> Path
     if not os.access(target, os.W_OK):
         raise error(f"{path}: cannot be written: no permission for {str(target)!r}")
     return given
+
+
+def check_outputs(
+    outputs: Iterable[str | Path | None],
+    reads: Iterable[str | Path | None],
+    error: type[SimhwError] = SimhwError,
+) -> None:
+    """Raise if a file cannot be written, is one that the same command reads, or is written twice.
+
+    Links are followed; a path that is None is none.
+    """
+    read = {os.path.realpath(path) for path in reads if path is not None}
+    written: dict[str, str | Path] = {}
+    for path in outputs:
+        if path is None:
+            continue
+        place = os.path.realpath(check_output(path, error))
+        if place in read:
+            raise error(f"{path}: is a file that this command reads; wants another name to write to")
+        if place in written:
+            raise error(
+                f"{path}: is the file that {written[place]} names as well; wants a file for each output"
+            )
+        written[place] = path
 
 
 @contextmanager

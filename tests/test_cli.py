@@ -11,9 +11,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from handmade import result
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import simhw
@@ -266,7 +269,7 @@ def test_check_names_every_fault_of_every_file(command, here):
         f"empty.json: is empty; {REMAKE}",
         "b.yaml: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
         "a technology table 'entries'",
-        "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json",
+        "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz",
         "none.yaml: no such file",
         ".: is a directory; wants a file",
     ]
@@ -283,7 +286,179 @@ def test_check_finds_a_flipped_bit_in_a_trace(command, here, tiny):
     assert len(row["faults"]) == len(done.err) == 1
 
 
+def test_check_knows_comparisons_timelines_and_arrays(command, here, tiny):
+    result().to_json(here / "r.json")
+    command("compare", "r.json", "-o", "c.json")
+    command("run", "eyeriss", tiny, "--timeline", "t.json")
+    np.savez(here / "w.npz", **{"conv1.weight": np.ones(3), "conv1.bias": np.ones(1)})
+    save_file({"a": np.ones(2)}, here / "w.safetensors")
+    done = command("check", "c.json", "t.json", "w.npz", "w.safetensors")
+    assert (done.code, done.err) == (0, [])
+    assert done.out.splitlines() == [
+        "c.json: ok, comparison of toy, not checked further",
+        "t.json: ok, timeline for Perfetto, not checked further",
+        "w.npz: ok, arrays of weights or data: conv1.weight, conv1.bias",
+        "w.safetensors: ok, arrays of weights or data: a",
+    ]
+
+
+def test_check_finds_pickles_nan_and_what_is_no_list(command, here):
+    np.savez(here / "p.npz", good=np.ones(2), bad=np.array([{}], object))
+    np.savez(here / "n.npz", a=np.array([1.0, np.nan, np.inf]))
+    save_file({"a": np.array([np.nan])}, here / "n.safetensors")
+    (here / "c.json").write_text('{"schema": 1, "rows": 3}')
+    (here / "t.json").write_text('{"traceEvents": 3}')
+    done = command("check", "p.npz", "n.npz", "n.safetensors", "c.json", "t.json")
+    infinite = "holds values that are not finite (NaN or infinity)"
+    assert (done.code, done.out) == (2, "")
+    assert done.err == [
+        "p.npz: bad: holds pickled objects, which could run code and are never opened; save plain arrays "
+        "of numbers",
+        f"n.npz: a: {infinite}, 2 in all; wants finite numbers",
+        f"n.safetensors: a: {infinite}, 1 in all; wants finite numbers",
+        "c.json: rows: wants a list of rows with a label each; compare again with -o",
+        "t.json: traceEvents: wants a list of events; run again with --timeline",
+    ]
+
+
+# What is written
+
+READ = "is a file that this command reads; wants another name to write to"
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("run eyeriss t --timeline t.safetensors", f"t.safetensors: {READ}"),
+        ("run ./m.yaml t --timeline link.yaml", f"link.yaml: {READ}"),
+        ("run m t --timeline ./m.yaml", f"m.yaml: {READ}"),
+        ("run eyeriss t --mapping map.yaml --timeline map.yaml", f"map.yaml: {READ}"),
+        ("run eyeriss t --technology tech.yaml --timeline tech.yaml", f"tech.yaml: {READ}"),
+        ("run eyeriss t --plugin own.py --timeline own.py", f"own.py: {READ}"),
+        (
+            "run eyeriss t -o r.json --timeline ./r.json",
+            "r.json: is the file that r.json names as well; wants a file for each output",
+        ),
+        ("map eyeriss t -o t.safetensors", f"t.safetensors: {READ}"),
+        ("map eyeriss w -o w.yaml", f"w.yaml: {READ}"),
+        ("map m t -o m.yaml", f"m.yaml: {READ}"),
+        ("trace w --weights k.safetensors -o k.safetensors", f"k.safetensors: {READ}"),
+        ("trace own -o k.safetensors", f"k.safetensors: {READ}"),
+        ("compare r.json -o r.json", f"r.json: {READ}"),
+        ("plot s.svg -o s.svg", f"s.svg: {READ}"),
+        ("report s.html -o s.html", f"s.html: {READ}"),
+    ],
+)
+def test_no_output_takes_the_place_of_an_input_or_of_another(command, here, tiny, words, fault):
+    shipped = simhw.shipped.folder
+    (here / "t.safetensors").write_bytes(tiny.read_bytes())
+    (here / "m.yaml").write_text((shipped("accelerators") / "eyeriss.yaml").read_text())
+    (here / "link.yaml").symlink_to("m.yaml")
+    (here / "map.yaml").write_text("name: mine\ncites: me\nlayers:\n  conv1: {p: 1}\n")
+    (here / "tech.yaml").write_text((shipped("technology") / "tetris_45nm.yaml").read_text())
+    (here / "own.py").write_text("")
+    (here / "w.yaml").write_text(WORKLOAD)
+    (here / "own.yaml").write_text(WORKLOAD.replace("{seed: 3}", "{file: k.safetensors}"))
+    save_file({"a": np.ones(1)}, here / "k.safetensors")
+    for name in ("r.json", "s.svg", "s.html"):
+        result().to_json(here / name)
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    done = command(*words.split())
+    assert (done.code, done.out, done.err) == (2, "", [fault])
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("trace w -o t.npz", "t.npz: wants a name that ends in .safetensors"),
+        ("trace w -o t", "t: wants a name that ends in .safetensors"),
+        ("report r.json -o r.pdf", "r.pdf: wants a name that ends in .html"),
+        ("compare r.json -o c.txt", "c.txt: wants a name that ends in .json or .csv"),
+    ],
+)
+def test_an_output_is_named_for_what_it_is(command, here, words, fault):
+    (here / "w.yaml").write_text(WORKLOAD)
+    result().to_json(here / "r.json")
+    done = command(*words.split())
+    assert (done.code, done.err) == (2, [fault])
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["run", "", "t"], "ACCELERATOR"), (["run", "eyeriss", ""], "TRACE"),
+        (["run", "eyeriss", "t", "--mapping", ""], "--mapping"),
+        (["run", "eyeriss", "t", "--technology", ""], "--technology"),
+        (["map", "eyeriss", ""], "TRACE|WORKLOAD"), (["trace", "", "-o", "t.safetensors"], "WORKLOAD"),
+        (["trace", "w", "-o", "t.safetensors", "--data", ""], "--data"),
+        (["trace", "w", "-o", "t.safetensors", "--weights", ""], "--weights"),
+        (["compare", "eyeriss", ""], "ACCELERATOR|RESULT..."),
+        (["compare", "eyeriss", "--trace", ""], "--trace"), (["reproduce", "--data", ""], "--data"),
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_no_name(command, words, name):
+    done = command(*words)
+    assert (done.code, done.err) == (2, [f"{name}: is empty; wants a name or a path"])
+
+
 # trace and map
+
+
+def test_trace_says_where_weights_and_inputs_came_from(command, here):
+    (here / "w.yaml").write_text(WORKLOAD)
+    for rest in ([], ["--json"]):
+        assert command("trace", "w", "-o", "t.safetensors", *rest).err == [
+            "wrote t.safetensors",
+            "weights: random, seed 3; inputs: synthetic: sparsity 0.3, negative 0, seed 3",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "seed"), [(["--seed", -3], -3), (["--data", "synthetic", "--seed", -1], -1)]
+)
+def test_a_seed_below_0_is_refused(command, words, seed):
+    done = command("trace", "lenet_digits", "-o", "t.safetensors", *words)
+    assert (done.code, done.err) == (2, [f"seed: wants a whole number of at least 0, got {seed}"])
+
+
+def test_a_folder_of_data_that_is_not_there_is_refused(command, here, monkeypatch):
+    monkeypatch.setenv("SIMHW_DATA", "nowhere")
+    fault = "nowhere: no such folder; SIMHW_DATA wants the folder where data and weights lie"
+    for words in (
+        ["trace", "lenet_digits", "-o", "t.safetensors"],
+        ["reproduce"],
+        ["reproduce", "--data", here],
+    ):
+        done = command(*words)
+        assert (done.code, done.err) == (2, [fault])
+
+
+@pytest.mark.parametrize("images", [10**9, 10**14])
+def test_map_takes_no_larger_a_batch_than_trace(command, tiny, images):
+    workload = tiny.with_suffix(".yaml")
+    most = 1 << 33
+    refused = command("trace", workload, "--images", images, "-o", "t.safetensors").err
+    where, _, rest = refused[0].partition(": conv1: ")
+    assert (where, rest) == (str(workload), f"would hold {images * 4 * 6 * 6} numbers; wants at most {most}")
+    for what in (workload, tiny):
+        done = command("map", "eyeriss", what, "--images", images)
+        assert (done.code, done.err) == (2, [f"{what}: conv1: {rest}"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "fault"),
+    [
+        ([","], "--layers: names no layer; wants names such as conv1,conv2"),
+        ([""], "--layers: names no layer; wants names such as conv1,conv2"),
+        (["conv1,conv1"], "--layers: names conv1 twice; wants each layer once"),
+        (["conv1", "fc1, conv1"], "--layers: names conv1 twice; wants each layer once"),
+    ],
+)
+def test_layers_are_named_once_each(command, tiny, layers, fault):
+    for name in ("run", "map"):
+        done = command(name, "eyeriss", tiny, *(word for x in layers for word in ("--layers", x)))
+        assert (done.code, done.out, done.err) == (2, "", [fault])
 
 
 def test_trace_keeps_batch_format_and_seed(command, here):
@@ -397,6 +572,13 @@ def test_a_closed_loop_has_an_accuracy(command):
     closed = command("run", "eyeriss", DEFAULT_TRACE, "--closed-loop", "--json").json()
     assert open_["accuracy"] is None
     assert 0 <= closed["accuracy"] <= 1
+    images = simhw.load_trace(DEFAULT_TRACE).batch
+    [line] = [
+        x
+        for x in command("run", "eyeriss", DEFAULT_TRACE, "--closed-loop").out.splitlines()
+        if "accuracy" in x
+    ]
+    assert line == f"accuracy: {100 * closed['accuracy']:.1f} % of {images} images"
 
 
 def test_a_timeline_is_written_for_perfetto_and_kept(command, here, tiny):
@@ -537,6 +719,18 @@ def test_compare_sets_fields_of_the_machines_it_simulates(command, tiny):
     assert row["clock_mhz"] == 100
 
 
+def test_compare_refuses_what_has_no_effect_on_results(command, here, tiny):
+    result().to_json(here / "r.json")
+    done = command("compare", "r.json", "--trace", tiny, "--set", "clock_mhz=100")
+    assert (done.code, done.err) == (
+        2,
+        [
+            "--trace: has no effect on results; name an accelerator to simulate",
+            "--set: has no effect on results; name an accelerator to simulate",
+        ],
+    )
+
+
 def test_a_result_of_other_inputs_is_refused(command, here):
     result().to_json(here / "a.json")
     other = replace(result(accelerator="odd"), digests=result().digests | {"inputs": "f" * 64})
@@ -597,6 +791,19 @@ def test_report_is_a_page(command, here):
     assert "toy, fast on two-layers" in (here / "p.html").read_text()
 
 
+def test_plot_and_report_name_in_json_what_they_wrote(command, here):
+    result().to_json(here / "r.json")
+    assert command("plot", "r.json", "-o", "p.svg", "--json").json() == {"file": "p.svg"}
+    assert command("report", "r.json", "-o", "p.html", "--json").json() == {"file": "p.html"}
+
+
+def test_plot_names_the_result_that_has_no_energy(command, here):
+    result().to_json(here / "r.json")
+    replace(result(), energy_unit=None, technology=None).to_json(here / "nt.json")
+    done = command("plot", "r.json", "nt.json", "--kind", "energy")
+    assert (done.code, done.err) == (2, ["nt.json: has no energy; make it again with --technology"])
+
+
 # reproduce and bench
 
 
@@ -614,7 +821,8 @@ def paper(monkeypatch):
             ]
 
     monkeypatch.setattr(papers, "names", lambda: ["made"])
-    monkeypatch.setattr(papers.importlib, "import_module", lambda _name: Made)
+    # its own importlib alone: others import meanwhile
+    monkeypatch.setattr(papers, "importlib", SimpleNamespace(import_module=lambda _name: Made))
 
 
 def test_reproduce_prints_both_values_and_a_verdict(command, paper):
@@ -671,6 +879,9 @@ def test_bench_measures_both_engines_against_dense_blas(command):
     assert sum("stepped" in x for x in what) == 1
     assert all(row["macs_per_second"] > 0 for row in rows if "macs" in row)
     assert rows[-1]["events_per_second"] > 1e5
+    page = (Path(__file__).parent.parent / "docs/results.md").read_text(encoding="utf-8")
+    documented = page.rpartition("`bench --json`")[2]
+    assert all(f"| `{field}` |" in documented for row in rows for field in row)
     assert "times dense" in command("bench").out
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,11 +64,27 @@ app = typer.Typer(
     epilog="The first steps: simhw list; simhw run eyeriss lenet_digits; simhw compare eyeriss eyeriss_256.",
 )
 
+
+def _not_empty(param: typer.CallbackParam, value: Any) -> Any:
+    if "" in (value, *(value if isinstance(value, list | tuple) else ())):
+        name = param.opts[0] if param.param_type_name == "option" else param.metavar
+        raise SimhwError(f"{name}: is empty; wants a name or a path")
+    return value
+
+
 Accelerator = Annotated[
-    str, typer.Argument(metavar="ACCELERATOR", help="A description: a path, or the name of one that ships.")
+    str,
+    typer.Argument(
+        metavar="ACCELERATOR",
+        help="A description: a path, or the name of one that ships.",
+        callback=_not_empty,
+    ),
 ]
 TraceName = Annotated[
-    str, typer.Argument(metavar="TRACE", help="A trace: a path, or the name of one that ships.")
+    str,
+    typer.Argument(
+        metavar="TRACE", help="A trace: a path, or the name of one that ships.", callback=_not_empty
+    ),
 ]
 ResultFiles = Annotated[list[Path], typer.Argument(metavar="RESULT...", help="Files that run -o wrote.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as docs/results.md describes it.")]
@@ -86,12 +103,20 @@ Layers = Annotated[
 Mapping = Annotated[
     str | None,
     typer.Option(
-        "--mapping", metavar="FILE", help="A mapping, in place of the description's or the mapper's."
+        "--mapping",
+        metavar="FILE",
+        help="A mapping, in place of the description's or the mapper's.",
+        callback=_not_empty,
     ),
 ]
 Technology = Annotated[
     str | None,
-    typer.Option("--technology", metavar="NAME", help="Price by this table: a path or a shipped name."),
+    typer.Option(
+        "--technology",
+        metavar="NAME",
+        help="Price by this table: a path or a shipped name.",
+        callback=_not_empty,
+    ),
 ]
 Engine = Annotated[
     str, typer.Option("--engine", metavar="compiled|stepped", help="The fast one, or its plain twin.")
@@ -99,7 +124,10 @@ Engine = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="PATH", help="Where data and weights lie; else SIMHW_DATA, else what ships."
+        "--data",
+        metavar="PATH",
+        help="Where data and weights lie; else SIMHW_DATA, else what ships.",
+        callback=_not_empty,
     ),
 ]
 
@@ -178,9 +206,14 @@ def check(
 @app.command()
 def trace(
     workload: Annotated[
-        str, typer.Argument(metavar="WORKLOAD", help="A workload: a path, or the name of one that ships.")
+        str,
+        typer.Argument(
+            metavar="WORKLOAD", help="A workload: a path, or the name of one that ships.", callback=_not_empty
+        ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The trace to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The trace to write: .safetensors.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(
@@ -188,10 +221,17 @@ def trace(
             metavar="PATH",
             help="digits, synthetic[:sparsity=S,negative=P], a file or folder of images, or the folder where "
             "the workload's own data and weights lie; else SIMHW_DATA, else the workload's default.",
+            callback=_not_empty,
         ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", metavar="FILE", help="A .npz or .safetensors file, or random.")
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="A .npz or .safetensors file, or random.",
+            callback=_not_empty,
+        ),
     ] = None,
     images: Annotated[int, typer.Option("--images", metavar="N", min=1, help="Images in the batch.")] = 1,
     first: Annotated[int, typer.Option("--first", metavar="N", min=0, help="The first image taken.")] = 0,
@@ -209,13 +249,16 @@ def trace(
     """Make a trace: a network run in the reference model."""
     from simhw.cli import inventory
     from simhw.errors import TraceError
-    from simhw.files import check_output
+    from simhw.files import check_outputs
     from simhw.workload import export, load_workload
 
-    check_output(output, TraceError)
+    _check_ending(output, (".safetensors",), TraceError)
+    _data_of_environment()
+    network = load_workload(workload)
+    check_outputs([output], inventory.read_for_trace(network, weights, data), TraceError)
     with _progress("reference model") as progress:
         made = export(
-            load_workload(workload),
+            network,
             images=images,
             format=format,
             weights=weights,
@@ -231,11 +274,12 @@ def trace(
         _print_json(
             {"file": str(output), "layers": rows, "digests": made.digests, "provenance": made.provenance}
         )
-        return
-    from simhw.reports.table import listing
+    else:
+        from simhw.reports.table import listing
 
-    print(listing(rows).text())
+        print(listing(rows).text())
     _say(f"wrote {output}")
+    _say(f"weights: {made.provenance['weights']}; inputs: {made.provenance['inputs']}")
 
 
 @app.command("map")
@@ -243,7 +287,11 @@ def map_(
     accelerator: Accelerator,
     trace: Annotated[
         str,
-        typer.Argument(metavar="TRACE|WORKLOAD", help="What to map: a path, or the name of one that ships."),
+        typer.Argument(
+            metavar="TRACE|WORKLOAD",
+            help="What to map: a path, or the name of one that ships.",
+            callback=_not_empty,
+        ),
     ],
     layers: Layers = None,
     images: Annotated[
@@ -264,13 +312,19 @@ def map_(
     from simhw.accelerator import plan_mapping
     from simhw.cli import inventory
     from simhw.errors import MappingError
-    from simhw.files import check_output, write_file
+    from simhw.files import check_outputs, write_file
 
     _load_plugins(plugin)
-    if output is not None:
-        check_output(output, MappingError)
+    names = _split(layers)
+    reads = [
+        *inventory.paths_of("accelerators", accelerator),
+        *inventory.paths_of("traces", trace),
+        *inventory.paths_of("workloads", trace),
+        *(plugin or ()),
+    ]
+    check_outputs([output], reads, MappingError)
     name, shapes = inventory.shapes_of(trace, images)
-    planned = plan_mapping(accelerator, inventory.only(shapes, _split(layers)), overrides=settings or ())
+    planned = plan_mapping(accelerator, inventory.only(shapes, names), overrides=settings or ())
     text = inventory.mapping_yaml(accelerator, name, planned)
     if output is not None:
         write_file(output, text, MappingError)
@@ -314,20 +368,28 @@ def run(
 ) -> None:
     """Simulate an accelerator on a trace."""
     from simhw.accelerator import simulate
-    from simhw.files import check_output, write_file
+    from simhw.cli import inventory
+    from simhw.files import check_outputs, write_file
     from simhw.reports.table import result_text
     from simhw.reports.timeline import chrome_trace
+    from simhw.trace import Trace
 
     _load_plugins(plugin)
-    for path in filter(None, (output, timeline)):
-        check_output(path, ResultError)
-    if output is not None and output.suffix not in (".json", ".csv"):
-        raise ResultError(f"{output}: wants a name that ends in .json or .csv")
+    names = _split(layers)
+    reads = [
+        *inventory.paths_of("accelerators", accelerator),
+        *inventory.paths_of("traces", trace),
+        *inventory.paths_of("accelerators/mappings", mapping),
+        *inventory.paths_of("technology", technology),
+        *(plugin or ()),
+    ]
+    check_outputs([output, timeline], reads, ResultError)
+    _check_ending(output, (".json", ".csv"), ResultError)
     with _progress(accelerator) as progress:
         result = simulate(
             accelerator,
             trace,
-            layers=_split(layers),
+            layers=names,
             mapping=mapping,
             engine=engine,
             values=not no_values,
@@ -341,7 +403,11 @@ def run(
         (result.to_csv if output.suffix == ".csv" else result.to_json)(output)
     if timeline is not None:
         write_file(timeline, chrome_trace(result), ResultError)
-    print(result.to_json() if as_json else result_text(result) + "\n", end="")
+    if as_json:
+        print(result.to_json(), end="")
+    else:
+        images = None if result.accuracy is None else Trace.load(trace, verify=False).batch
+        print(result_text(result, images))
     for path in filter(None, (output, timeline)):
         _say(f"wrote {path}")
     _raise_if_outputs_differ([result])
@@ -352,12 +418,20 @@ def compare(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="ACCELERATOR|RESULT...", help="Accelerators to simulate, and result files (.json)."
+            metavar="ACCELERATOR|RESULT...",
+            help="Accelerators to simulate, and result files (.json).",
+            callback=_not_empty,
         ),
     ],
     trace: Annotated[
-        str, typer.Option("--trace", metavar="TRACE", help="What the accelerators run.")
-    ] = DEFAULT_TRACE,
+        str | None,
+        typer.Option(
+            "--trace",
+            metavar="TRACE",
+            help=f"What the accelerators run; {DEFAULT_TRACE} if not given.",
+            callback=_not_empty,
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
     ] = False,
@@ -375,17 +449,29 @@ def compare(
     Cycles, speedup, hardware, operations, bytes, energy and accuracy, for one network on the same
     inputs; anything else is refused with the reason.
     """
-    from simhw.cli.inventory import comparison_csv
+    from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
-    from simhw.files import check_output, write_file
+    from simhw.files import check_outputs, write_file
     from simhw.reports.table import breakdown_table, comparison_table
 
     _load_plugins(plugin)
-    if output is not None:
-        check_output(output, ComparisonError)
-        if output.suffix not in (".json", ".csv"):
-            raise ComparisonError(f"{output}: wants a name that ends in .json or .csv")
-    results = _results_of(what, trace, settings or (), technology)
+    if all(name.endswith(".json") for name in what):
+        useless = [name for name, given in (("--trace", trace), ("--set", settings)) if given]
+        if useless:
+            raise ComparisonError(
+                [f"{name}: has no effect on results; name an accelerator to simulate" for name in useless]
+            )
+    named = [path for name in what if not name.endswith(".json") for path in paths_of("accelerators", name)]
+    reads = [
+        *(name for name in what if name.endswith(".json")),
+        *named,
+        *(paths_of("traces", trace or DEFAULT_TRACE) if named else ()),
+        *paths_of("technology", technology),
+        *(plugin or ()),
+    ]
+    check_outputs([output], reads, ComparisonError)
+    _check_ending(output, (".json", ".csv"), ComparisonError)
+    results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology)
     compared = compare_results(results, _labels(what, results))
     text = json.dumps(compared.to_dict(), indent=1) + "\n"
     if output is not None:
@@ -419,10 +505,11 @@ def plot(
             "-o", "--output", metavar="FILE", help="A .png, .svg or .pdf file; KIND.png if not given."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw results."""
     from simhw.comparison import compare as compare_results
-    from simhw.files import check_output
+    from simhw.files import check_outputs
     from simhw.reports.plots import KINDS
     from simhw.reports.plots import plot as draw
     from simhw.result import Result
@@ -430,27 +517,37 @@ def plot(
     if kind not in KINDS:
         raise ResultError(f"plot: unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     file = output or Path(f"{kind}.png")
-    check_output(file, ResultError)
+    check_outputs([file], results, ResultError)
     read = [Result.from_json(path) for path in results]
+    if kind == "energy":
+        bare = [path for path, result in zip(results, read, strict=True) if result.energy_unit is None]
+        if bare:
+            raise ResultError([f"{path}: has no energy; make it again with --technology" for path in bare])
     draw(compare_results(read, _labels([str(path) for path in results], read)), kind, file)
+    if as_json:
+        _print_json({"file": str(file)})
     _say(f"wrote {file}")
 
 
 @app.command()
 def report(
     results: ResultFiles,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page to write: .html.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write one page that shows all of a run."""
-    from simhw.files import check_output, write_file
+    from simhw.files import check_outputs, write_file
     from simhw.reports.page import page
     from simhw.result import Result
 
-    check_output(output, ResultError)
+    check_outputs([output], results, ResultError)
+    _check_ending(output, (".html",), ResultError)
     read = [Result.from_json(path) for path in results]
     with _progress("report") as progress:
         text = page(read, _labels([str(path) for path in results], read), progress)
     write_file(output, text, ResultError)
+    if as_json:
+        _print_json({"file": str(output)})
     _say(f"wrote {output}")
 
 
@@ -563,21 +660,40 @@ def _load_plugins(files: list[Path] | None) -> None:
 
 
 def _data_folder(given: str | None) -> Path | None:
+    of_environment = _data_of_environment()
+    return of_environment if given is None else _folder(given, "--data")
+
+
+def _data_of_environment() -> Path | None:
+    """Return the folder that SIMHW_DATA names; whatever looks for data looks there."""
+    named = os.environ.get("SIMHW_DATA")
+    return _folder(named, "SIMHW_DATA") if named else None
+
+
+def _folder(named: str, where: str) -> Path:
     from simhw.errors import DataError
 
-    named = given or os.environ.get("SIMHW_DATA")
-    if not named:
-        return None
     if not os.path.isdir(named):
-        where = "--data" if given else "SIMHW_DATA"
         raise DataError(f"{named}: no such folder; {where} wants the folder where data and weights lie")
     return Path(named)
 
 
-def _split(names: list[str] | None) -> list[str] | None:
-    if not names:
+def _split(given: list[str] | None) -> list[str] | None:
+    """Return the layers named, None if the option was not given."""
+    if not given:
         return None
-    return [name.strip() for given in names for name in given.split(",") if name.strip()]
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    if not names:
+        raise SimhwError("--layers: names no layer; wants names such as conv1,conv2")
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise SimhwError([f"--layers: names {name} twice; wants each layer once" for name in twice])
+    return names
+
+
+def _check_ending(output: Path | None, endings: Sequence[str], error: type[SimhwError]) -> None:
+    if output is not None and output.suffix not in endings:
+        raise error(f"{output}: wants a name that ends in {' or '.join(endings)}")
 
 
 def _fitted(text: str) -> str:

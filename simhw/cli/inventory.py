@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from simhw import shipped
 from simhw.comparison import Comparison
 from simhw.errors import SimhwError, TraceError, WorkloadError, did_you_mean
+from simhw.reference import datasets
+from simhw.reference.npz import Npz
 from simhw.result import Result, csv_text
 from simhw.shapes import LayerShape
+from simhw.workload import Workload
+from simhw.workload.exporter import check_sizes
 
 Row = dict[str, Any]
 Shapes = list[tuple[str, LayerShape]]
@@ -183,11 +190,16 @@ def _kind_of(path: Path) -> str:
     if path.is_dir():
         raise SimhwError(f"{path}: is a directory; wants a file")
     if path.suffix == ".safetensors":
-        return "trace"
+        return "arrays" if _is_plain_safetensors(path) else "trace"
+    if path.suffix == ".npz":
+        return "arrays"
     if path.suffix == ".json":
-        return "result"
+        found = _json(path)
+        return next((kind for mark, kind in _JSON_KINDS.items() if mark in found), "result")
     if path.suffix not in (".yaml", ".yml"):
-        raise SimhwError(f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json")
+        raise SimhwError(
+            f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz"
+        )
     from simhw import yamlfile
 
     wants = "a description, mapping, workload or technology table"
@@ -208,6 +220,25 @@ def _kind_of(path: Path) -> str:
         f"{path}: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
         "a technology table 'entries'"
     )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; nothing where it is no object, which its reader says better."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_plain_safetensors(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return "simhw" not in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def _accelerator(path: Path) -> str:
@@ -247,6 +278,57 @@ def _result(path: Path) -> str:
     return f"of {result.accelerator} on {result.trace}"
 
 
+def _comparison(path: Path) -> str:
+    rows = _json(path)["rows"]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "label" in row for row in rows):
+        raise SimhwError(f"{path}: rows: wants a list of rows with a label each; compare again with -o")
+    return f"of {', '.join(str(row['label']) for row in rows)}, not checked further"
+
+
+def _timeline(path: Path) -> str:
+    if not isinstance(_json(path)["traceEvents"], list):
+        raise SimhwError(f"{path}: traceEvents: wants a list of events; run again with --timeline")
+    return "for Perfetto, not checked further"
+
+
+def _arrays(path: Path) -> str:
+    """Read every array; which ones a network wants, only the network knows."""
+    from safetensors import safe_open
+
+    faults: list[str] = []
+    with contextlib.ExitStack() as files:
+        if path.suffix == ".npz":
+            plain = Npz(path, SimhwError)
+            names, read = list(plain.names), plain.__getitem__
+        else:
+            file = files.enter_context(safe_open(path, framework="numpy"))
+            names, read = list(file.keys()), file.get_tensor
+        for name in names:
+            faults += _array_faults(path, name, read)
+    if faults:
+        raise SimhwError(faults)
+    return f"of weights or data: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+
+
+def _array_faults(path: Path, name: str, read: Callable[[str], np.ndarray]) -> list[str]:
+    try:
+        array = read(name)
+    except SimhwError as fault:
+        return list(fault.faults)
+    except (TypeError, AttributeError) as fault:  # a number format that numpy lacks
+        return [f"{path}: {name}: cannot be read ({fault}); wants numbers"]
+    wrong = int(array.size - np.isfinite(array).sum())
+    if not wrong:
+        return []
+    return [
+        f"{path}: {name}: holds values that are not finite (NaN or infinity), {wrong} in all; "
+        "wants finite numbers"
+    ]
+
+
+# a field that only JSON files of this kind have
+_JSON_KINDS = {"rows": "comparison", "traceEvents": "timeline"}
+
 _READERS: Mapping[str, Callable[[Path], str]] = {
     "accelerator": _accelerator,
     "mapping": _mapping,
@@ -254,6 +336,9 @@ _READERS: Mapping[str, Callable[[Path], str]] = {
     "workload": _workload,
     "trace": _trace,
     "result": _result,
+    "comparison": _comparison,
+    "timeline": _timeline,
+    "arrays": _arrays,
 }
 
 
@@ -290,9 +375,42 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
         except WorkloadError as no_workload:
             raise SimhwError([*no_trace.faults, *no_workload.faults]) from None
         shapes = workload.graph.layer_shapes(workload.input_shape, images or 1)
-        return workload.name, list(shapes.items())
+        return workload.name, _held(workload.path or workload.name, list(shapes.items()))
     batch = images or trace.batch
-    return trace.name, [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
+    resized = [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
+    return trace.name, _held(trace.path or trace.name, resized)
+
+
+def _held(where: str | Path, shapes: Shapes) -> Shapes:
+    """Return the shapes, unless a tensor of theirs is larger than a trace may hold."""
+    sizes: dict[str, int] = {}
+    for name, shape in shapes:
+        sizes[f"{name}.inputs"] = math.prod(shape.input_shape)
+        sizes[f"{name}.weights"] = math.prod(shape.weight_shape)
+        sizes[name] = math.prod(shape.output_shape)
+    if sizes:
+        check_sizes(where, sizes)
+    return shapes
+
+
+def paths_of(kind: str, name: str | Path | None) -> list[Path]:
+    """Return the file that a command reads for a name of this kind; none if it will find none."""
+    suffix = ".safetensors" if kind == "traces" else ".yaml"
+    try:
+        return [] if name is None else [shipped.find(kind, name, suffix)]
+    except SimhwError:  # whoever opens it says so
+        return []
+
+
+def read_for_trace(workload: Workload, weights: str | None, data: str | None) -> list[Path]:
+    """Return the files that may be read to make a trace of a workload."""
+    folder = Path(data) if data is not None and os.path.isdir(data) else None
+    beside = workload.path.parent if workload.path else None
+    places = [workload.path]
+    for name in (weights, data, workload.weights.file, workload.data.file):
+        if name is not None:
+            places += [Path(name), datasets.find_named(name, folder, beside)]
+    return [place for place in places if place is not None and os.path.isfile(place)]
 
 
 def only(shapes: Shapes, names: Sequence[str] | None) -> Shapes:

@@ -81,8 +81,8 @@ def layer_table(result: Result) -> Table:
     )
 
 
-def result_text(result: Result) -> str:
-    """Return everything `simhw run` says about a result."""
+def result_text(result: Result, images: int | None = None) -> str:
+    """Return everything `simhw run` says about a result; `images` is how many its accuracy is over."""
     totals = result.totals
     lines = [
         f"{result.accelerator} on {result.trace}, {result.engine} engine, {result.clock_mhz:g} MHz",
@@ -99,7 +99,8 @@ def result_text(result: Result) -> str:
     if totals["core_power_mw"] is not None:
         lines.append(f"core power, without DRAM: {words.engineering(totals['core_power_mw'] / 1e3, 'W')}")
     if result.accuracy is not None:
-        lines.append(f"accuracy: {words.percent(result.accuracy)}")
+        of = "" if images is None else f" of {images:,} image{'s' if images != 1 else ''}"
+        lines.append(f"accuracy: {words.percent(result.accuracy)}{of}")
     if result.unpriced:
         lines.append(f"without a price, so not in the energy: {', '.join(result.unpriced)}")
     if result.not_simulated:

@@ -56,6 +56,8 @@ def export(
     """
     if format not in FORMATS:
         raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
+    if seed is not None and seed < 0:
+        raise WorkloadError(f"seed: wants a whole number of at least 0, got {seed}")
     _check_size(workload, images)
     seed = workload.weights.seed if seed is None else seed
     batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
@@ -158,9 +160,13 @@ def _check_size(workload: Workload, images: int) -> None:
     graph, shape = workload.graph, workload.input_shape
     sizes = {name: math.prod(of) for name, of in graph.param_shapes(shape).items()}
     sizes |= {name: math.prod(of) for name, of in graph.shapes(shape, images).items()}
+    check_sizes(workload.path or workload.name, sizes)
+
+
+def check_sizes(where: str | Path, sizes: Mapping[str, int]) -> None:
+    """Raise for the largest tensor, by the numbers each holds, if no machine holds it."""
     name, size = max(sizes.items(), key=lambda item: item[1])
     if size > _LARGEST_TENSOR:
-        where = workload.path or workload.name
         raise WorkloadError(f"{where}: {name}: would hold {size} numbers; wants at most {_LARGEST_TENSOR}")
 
 
