@@ -8,7 +8,7 @@ INSTALLED_DEV := $(VENV)/.simhw-installed-dev
 
 DEMO := out/demo
 TRACE := lenet_digits
-MACHINES := eyeriss eyeriss_256
+MACHINES := eyeriss eyeriss_256 snapea
 # one table of prices for both, so that their energies can be compared
 PRICES := tetris_45nm
 KINDS := cycles energy operations utilization roofline timeline
@@ -18,7 +18,7 @@ WORKERS := 2
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo      two machines on one network: a table, plots and a page in $(DEMO)"
+	@echo "make demo      the machines on one network: a table, plots and a page in $(DEMO)"
 	@echo "make test      the tests that take minutes at most"
 	@echo "make test-all  what make test leaves out: long tests, style, types"
 	@echo "make bench     how fast this computer simulates"
