@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numba import config, njit
 
-from simhw.fast import pairs, walk_back
+from simhw.fast import pairs, tiles, walk_back
 from simhw.fast.conv import _cut, _frozen, _output_size, _share_out, conv_accumulate
 from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
 
 __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
 
-_TILE = 64  # windows summed at once
+KINDS = np.int64, np.int32, np.uint8  # of sums, products executed, and why a window stopped
+_TILE = 64  # windows stepped at once
 _FEW_WINDOWS = 16  # fewer than these are summed one by one, and not in vectors
 _LOOK = 16  # weights between two looks at whether any window of a tile goes on
 
@@ -56,94 +57,118 @@ def early_termination_plain(
 
 def early_termination(
     inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation, groups,
-    inclusive=False, pad_value=0, complete=None, threads=None,
+    inclusive=False, pad_value=0, complete=None, out=None, threads=None,
 ):  # fmt: skip
     """Return `early_termination_plain` of the same arguments; inputs and weights are int16 (or int8).
 
     At about the speed of dense convolution where inputs are not negative and no weight is positive from
-    `negatives_from` on: such sums, once below zero, stay there. Else, as the definition has it, window by
+    `negatives_from` on: such sums, once below zero, stay there. Else as the definition has it, window by
     window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
-    them. `threads` is at most how many threads work on it, by default NUMBA_NUM_THREADS.
+    them: then only what stopping saves is computed. `out` are arrays for the three results: without them
+    new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
+    work on it, by default NUMBA_NUM_THREADS.
     """
+    threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
+    shape = len(inputs), len(weights), *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
+    results = out or [np.empty(shape, kind) for kind in KINDS]
+    for result, kind in zip(results, KINDS, strict=True):
+        if result.shape != shape or result.dtype != kind or not result.flags.c_contiguous:
+            raise ValueError(f"out: wants contiguous arrays {shape} of int64, int32 and uint8")
     if pairs.INTERPRETED:
-        return early_termination_plain(
+        made = early_termination_plain(
             inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation,
             groups, inclusive, pad_value,
         )  # fmt: skip
-    threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
+        for result, value in zip(results, made, strict=True):
+            result[...] = value
+        return tuple(results)
     weights, order = _frozen(weights, np.int16), _frozen(order, np.int32)
     bias, thresholds = _frozen(bias, np.int64), _frozen(thresholds, np.int64)
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
-    filters, per_group = len(weights), len(weights) // groups
-    shares = 1 if threads == 1 else 4 * threads
-    shape = len(inputs), filters, *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
-    known = complete is not None or shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
-    width = 1 if known else pairs.FILTERS
-    panels, rising = -(-per_group // width), []
-    half_size = -(-weights.shape[1] // 2)
-    packed = np.empty((groups * panels, half_size, width, 2), np.int16)
-    if weights.shape[1] % 2 or per_group % width:
+    layer = weights, order, bias, prefix, thresholds, negatives_from
+    geometry = kernel, stride, dilation, groups
+    sums = results[0]
+    if complete is not None:
+        sums[...] = complete
+    few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
+    width = pairs.FILTERS if complete is None and not few else 1
+    packed, falls = _packed(weights, order, negatives_from, groups, width, threads)
+    if not falls or min(int(inputs.min(initial=0)), pad_value if any(pad) else 0) < 0:
+        _by_steps(_padded(inputs, pad, pad_value), *layer, *geometry, bool(inclusive), *results, threads)
+        return tuple(results)
+    if few and complete is None:
+        natural = packed.view(np.int16).reshape(len(weights), -1)[:, : weights.shape[1]]
+        natural = natural.reshape(len(weights), -1, *kernel)
+        source, margin = (inputs, pad) if pad_value == 0 else (_padded(inputs, pad, pad_value), (0, 0, 0, 0))
+        sums[...] = conv_accumulate(source, natural, bias, stride, margin, dilation, groups, threads)
+    if sums.size:
+        known = width == 1
+        _by_walks(
+            inputs, pad, pad_value, *layer, packed, known, *geometry, bool(inclusive), *results, threads
+        )
+    return tuple(results)
+
+
+def _packed(weights, order, negatives_from, groups, width, threads):
+    """Return (int32 panels of `width` filters, whether no weight behind `negatives_from` is positive)."""
+    filters, size = weights.shape
+    group_filters = filters // groups
+    packed = np.empty((groups * -(-group_filters // width), -(-size // 2), width, 2), np.int16)
+    if size % 2 or group_filters % width:
         packed[:] = 0
+    rising = []
     _share_out(
         lambda first, end: rising.append(
-            walk_back.pack_filters(weights, order, negatives_from, width, per_group, first, end, packed)
+            tiles.pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed)
         ),
-        _cut(0, filters, 1, shares),
+        _cut(0, filters, 1, _shares(threads)),
         threads,
     )
-    layer = weights, order, bias, prefix, thresholds, negatives_from
-    lowest_input = min(int(inputs.min(initial=0)), pad_value if any(pad) else 0)
-    if lowest_input < 0 or any(rising):
-        padded = _padded(inputs, pad, pad_value)
-        return _by_steps(padded, *layer, kernel, stride, dilation, groups, inclusive, threads)
-    if complete is not None:
-        sums = np.array(complete, dtype=np.int64)
-    elif known:
-        natural = packed.reshape(filters, -1)[:, : weights.shape[1]].reshape(filters, -1, *kernel)
-        margin = pad if pad_value == 0 else (0, 0, 0, 0)
-        source = inputs if pad_value == 0 else _padded(inputs, pad, pad_value)
-        sums = conv_accumulate(source, natural, bias, stride, margin, dilation, groups, threads)
-    else:
-        sums = np.empty(shape, dtype=np.int64)
-    macs = np.empty(shape, dtype=np.int32)
-    stopped = np.empty(shape, dtype=np.uint8)
-    if not sums.size:
-        return sums, macs, stopped
-    windows = walk_back.lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups)
+    return _frozen(packed.view(np.int32)[..., 0], np.int32), not any(rising)
+
+
+def _by_walks(
+    inputs, pad, pad_value, weights, order, bias, prefix, thresholds, negatives_from, packed, known, kernel,
+    stride, dilation, groups, inclusive, sums, macs, stopped, threads,
+):  # fmt: skip
+    """Make the complete sums, unless they are `known`, and walk them back to where they stopped."""
+    per_group, panels = len(weights) // groups, len(packed) // groups
+    windows = tiles.lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups)
     tops = np.maximum(inputs.max(axis=(0, 2, 3)).astype(np.int64), pad_value if any(pad) else 0)
     blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, int(tops.max())))
     cuts = np.empty(packed.shape[:2], np.int64)
-    packed = _frozen(packed.view(np.int32)[..., 0], np.int32)
     if not known:
         tops = np.repeat(tops.reshape(groups, -1).max(axis=0), kernel[0] * kernel[1])
         tops = np.append(tops, np.zeros(len(tops) % 2, np.int64))
         _share_out(
-            lambda first, end: walk_back.prove_panels(packed, tops, first, end, cuts),
-            _cut(0, len(packed), 1, shares),
+            lambda first, end: tiles.prove_panels(packed, tops, first, end, cuts),
+            _cut(0, len(packed), 1, _shares(threads)),
             threads,
         )
-    layer = (
-        weights, order, bias, packed, prefix, *blocks, thresholds, negatives_from, bool(inclusive), cuts,
-        known,
-    )  # fmt: skip
-    results = [result.reshape(*shape[:2], -1) for result in (sums, macs, stopped)]
-    tiles = _cut(0, -(-shape[0] * shape[2] * shape[3] // walk_back.TILE), 1, shares)
+    flat = [result.reshape(*result.shape[:2], -1) for result in (sums, macs, stopped)]
+    ranges = _cut(0, -(-len(sums) * flat[0].shape[2] // tiles.TILE), 1, _shares(threads))
+    filters = _cut(0, per_group, pairs.FILTERS, -(-_shares(threads) // (groups * len(ranges))))
     jobs = [
-        (g, *some_tiles, g * per_group + first, g * per_group + end, g * panels + first // pairs.FILTERS)
+        (g, *some, g * per_group + first, g * per_group + end, g * panels + first // pairs.FILTERS)
         for g in range(groups)
-        for first, end in _cut(0, per_group, pairs.FILTERS, -(-shares // (groups * len(tiles))))
-        for some_tiles in tiles
+        for first, end in filters
+        for some in ranges
     ]
     _share_out(
         lambda g, *job: walk_back.walk_tiles(
-            windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, shape[3],
-            *layer, *job, *results,
+            windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, sums.shape[3],
+            weights, order, bias, packed, prefix, *blocks, thresholds, negatives_from, inclusive, cuts,
+            known, *job, *flat,
         ),
         jobs,
         threads,
     )  # fmt: skip
-    return sums, macs, stopped
+
+
+def _shares(threads):
+    """Into how many parts work is cut for so many threads."""
+    return 1 if threads == 1 else 4 * threads
 
 
 def _padded(inputs, pad, pad_value):
@@ -152,26 +177,19 @@ def _padded(inputs, pad, pad_value):
 
 def _by_steps(
     padded, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, dilation, groups,
-    inclusive, threads,
+    inclusive, sums, macs, stopped, threads,
 ):  # fmt: skip
     """Stop sums as they grow, whatever the signs."""
-    padded = _frozen(padded, np.int16)
-    images, filters = len(padded), len(weights)
-    out_size = _output_size(padded.shape, (0, 0, *kernel), stride, (0, 0, 0, 0), dilation)
-    sums = np.empty((images, filters, *out_size), dtype=np.int64)
-    macs = np.empty(sums.shape, dtype=np.int32)
-    stopped = np.empty(sums.shape, dtype=np.uint8)
-    flat = images, filters, -1
+    padded, out_size = _frozen(padded, np.int16), sums.shape[2:]
+    flat = [result.reshape(*result.shape[:2], -1) for result in (sums, macs, stopped)]
     _share_out(
         lambda first, end: step_windows(
             padded, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, dilation,
-            groups, bool(inclusive), out_size, first, end,
-            sums.reshape(flat), macs.reshape(flat), stopped.reshape(flat),
+            groups, inclusive, out_size, first, end, *flat,
         ),
-        _cut(0, images * groups * -(-out_size[0] * out_size[1] // _TILE), 1, 4 * threads),
+        _cut(0, len(padded) * groups * -(-out_size[0] * out_size[1] // _TILE), 1, _shares(threads)),
         threads,
     )  # fmt: skip
-    return sums, macs, stopped
 
 
 def step_windows_plain(

@@ -19,111 +19,20 @@ window), it is no larger later, and a T below zero has done its work: it may sti
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from simhw.fast.pairs import FILTERS, INTERPRETED, _load, _spread, _vector
+from simhw.fast.pairs import FILTERS, INTERPRETED, _load, _spread
+from simhw.fast.tiles import TILE, Tile, add_panel, gather_rows, loop, place_windows
 
-TILE = 32  # windows walked at once: a row of their inputs is one line of the cache
 COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
 _LARGEST = (1 << 31) - 1
 _ROWS_BYTES = 1 << 18  # of inputs gathered at once: they stay in a cache while all filters meet them
+_LONG = 200  # weights that may be taken back, from which on every second sum is looked at
 _NEVER = -(1 << 62)  # no sum is lower
-
-
-class Windows(NamedTuple):
-    """Where the inputs of windows lie, so that neighbouring windows have neighbouring inputs."""
-
-    values: np.ndarray  # int16: padded inputs, [N, C, row % U, column % V, rows, pitch], flat, and some zeros
-    image: int  # from one image to the next
-    group: int  # from one group of channels to the next
-    pitch: int  # from one row of windows to the next
-    taps: np.ndarray  # int64 [K]: from a window's place to its inputs, for (c, r, s)
-
-
-def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
-    """Pad inputs [N, C, H, W], and deal them out by the remainders of row and column modulo the stride."""
-    images, channels, height, width = inputs.shape
-    rows, pitch = -(-(pad[0] + height + pad[1]) // stride[0]), -(-(pad[2] + width + pad[3]) // stride[1])
-    values = np.full(images * channels * rows * stride[0] * pitch * stride[1] + TILE, pad_value, np.int16)
-    padded = values[:-TILE].reshape(images, channels, rows * stride[0], pitch * stride[1])
-    padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
-    if stride != (1, 1):
-        dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
-        values = np.append(dealt.transpose(0, 1, 3, 5, 2, 4), values[-TILE:])
-    y, x = (np.arange(kernel[axis]) * dilation[axis] for axis in (0, 1))
-    column = (x % stride[1]) * rows * pitch + x // stride[1]
-    row = (y % stride[0]) * stride[1] * rows * pitch + y // stride[0] * pitch
-    plane = np.arange(channels // groups) * (stride[0] * stride[1] * rows * pitch)
-    taps = np.add.outer(np.add.outer(plane, row), column)
-    image = channels * stride[0] * stride[1] * rows * pitch
-    return Windows(values, image, image // groups, pitch, taps.ravel())
-
-
-def pack_filters_plain(weights, order, negatives_from, width, group_filters, first, end, packed):
-    """Put weights [M, K] where `order` says they are from, in panels of `width` filters of one group.
-
-    packed is int16 [panel, pair of weights, filter of the panel, half of the pair]; where a panel lacks
-    filters or a pair its second weight, it stays as it is. Only filters `first` to `end` are put.
-    Returns how many of their weights behind `negatives_from` [M] may raise a sum.
-    """
-    panels = -(-group_filters // width)
-    for m in range(first, end):
-        group, place = divmod(m, group_filters)
-        natural = np.empty_like(weights[m])
-        natural[order[m]] = weights[m]
-        panel = packed[group * panels + place // width, :, place % width]
-        panel[np.arange(natural.size) // 2, np.arange(natural.size) % 2] = natural
-    behind = np.arange(weights.shape[1]) >= negatives_from[first:end, None]
-    return int(np.count_nonzero(behind & (weights[first:end] > 0)))
-
-
-@njit(cache=True, nogil=True)
-def pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed):
-    size = weights.shape[1]
-    panels = (group_filters + width - 1) // width
-    rising = 0
-    for m in range(first, end):
-        own, places = weights[m], order[m]
-        highest = np.uint32(0)
-        for j in range(size):
-            highest = max(highest, np.uint32(places[j]))
-        if highest >= size:  # or below zero
-            raise IndexError("order: names a weight that the filter does not have")
-        group, place = divmod(m, group_filters)
-        panel = packed[group * panels + place // width].reshape(-1)
-        start = np.uint32(2 * (place % width))
-        for j in range(size):
-            k = np.uint32(places[j])
-            panel[start + (k >> np.uint32(1)) * np.uint32(2 * width) + (k & np.uint32(1))] = own[j]
-        last = own[negatives_from[m] :]
-        here = 0
-        for j in range(last.size):
-            here += last[j] > 0
-        rising += here
-    return rising
-
-
-def gather_rows_plain(values, places, taps, rows, at):
-    """Write into rows, from `at` on, the inputs [K, TILE] that each tap meets in windows at `places`."""
-    rows[at : at + taps.size * TILE] = values[np.add.outer(taps, places)].ravel()
-
-
-@njit(cache=True, nogil=True)
-def gather_rows(values, places, taps, rows, at):
-    starts, runs = np.empty(TILE, dtype=np.int64), 0
-    for i in range(TILE):
-        if i == 0 or places[i] != places[i - 1] + 1:
-            starts[runs] = i
-            runs += 1
-    for k in range(taps.size):
-        for run in range(runs):  # each is copied in full width, and what is too much overwritten by the next
-            start = starts[run]
-            _copy_row(values, places[start] + taps[k], rows, at + k * TILE + start)
 
 
 def stop_plain(after, prefix, threshold, negatives_from, inclusive):
@@ -138,40 +47,6 @@ def stop_plain(after, prefix, threshold, negatives_from, inclusive):
     last = np.where(stops.any(axis=-1), (stops > 0).argmax(axis=-1), after.shape[-1] - 1)[..., None]
     sums, why = (np.take_along_axis(x, last, axis=-1)[..., 0] for x in (after, stops))
     return sums, (last[..., 0] + 1).astype(np.int32), why.astype(np.uint8)
-
-
-def prove_panels_plain(packed, tops, first_panel, end_panel, ends):
-    """Cut the pairs of panels into blocks whose sums fit an int32, whatever the inputs.
-
-    packed is int32 [panel, pair, filter], tops int64 [2 * pairs] the largest input of each tap; no
-    input is negative. A block takes as many pairs as the larger of the sums of the positive and of the
-    negative products allows for the worst filter, where inputs are counted in 64ths, rounded up, and one
-    pair at least. Writes into ends [panel, pair] where blocks end, the last of them again and again.
-    """
-    coarse = (tops.reshape(-1, 2) >> 6) + 1
-    for panel in range(first_panel, end_panel):
-        products = packed[panel, ..., None].view(np.int16).astype(np.int64) * coarse[:, None]
-        bounds = [np.maximum(part, 0).sum(axis=2) for part in (products, -products)]
-        start, cuts = 0, []
-        while start < len(products):
-            worst = np.maximum(*(bound[start:].cumsum(axis=0) for bound in bounds)).max(axis=1)
-            start += max(1, int(np.count_nonzero(worst < 1 << 25)))
-            cuts.append(start)
-        ends[panel] = len(products)
-        ends[panel, : len(cuts)] = cuts
-
-
-@njit(cache=True, nogil=True)
-def prove_panels(packed, tops, first_panel, end_panel, ends):
-    pairs = packed.shape[1]
-    coarse = (tops >> 6).astype(np.int32) + np.int32(1)
-    for panel in range(first_panel, end_panel):
-        cuts = start = 0
-        while start < pairs:
-            start = max(start + 1, _proven_end(packed, panel, coarse, start))
-            ends[panel, cuts] = start
-            cuts += 1
-        ends[panel, cuts:] = pairs
 
 
 def prefix_blocks_plain(weights, prefix, limit):
@@ -250,27 +125,16 @@ def walk_tiles(
     own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
     own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
     some_tiles = max(1, min(_ROWS_BYTES // (2 * TILE * size), end_tile - first_tile))
-    places, spots = np.empty(TILE, dtype=np.int64), np.empty((some_tiles, TILE), dtype=np.int64)
     room = np.zeros((some_tiles * height + 3) * TILE, dtype=np.int16)
     rows = room[-room.ctypes.data % 64 // 2 :]  # so that each row is one line of the cache
     for block in range(first_tile, end_tile, some_tiles):
         tiles = min(some_tiles, end_tile - block)
         wide = min(TILE, images * count - (block + tiles - 1) * TILE)  # of the last; all others are full
-        n, p = divmod(block * TILE, count)
-        y, x = divmod(p, width)
+        places, spots = place_windows(
+            block, tiles, count, width, images * count, image, group, pitch, filters * count
+        )
         for t in range(tiles):
-            for i in range(TILE):
-                places[i] = n * image + group + y * pitch + x
-                spots[t, i] = n * filters * count + y * width + x
-                x += 1
-                if x == width:
-                    x, y = 0, y + 1
-                    if y * width == count:
-                        y, n = 0, n + 1
-            if t == tiles - 1:
-                for i in range(wide, TILE):
-                    places[i] = places[i - 1] + 1
-            gather_rows(values, places, taps, rows, t * height * TILE)
+            gather_rows(values, places[t], taps, rows, t * height * TILE)
         for base in range(first, end, FILTERS):
             which = panel + (base - first) // FILTERS
             for t in range(tiles):
@@ -286,7 +150,7 @@ def walk_tiles(
                         totals[f] = bias[min(base + f, end - 1)]
                     start = 0
                     for k in range(cuts.shape[1]):
-                        _add_panel(rows, row, packed, which, start, cuts[which, k], totals)
+                        add_panel(rows, row, packed, which, start, cuts[which, k], totals)
                         start = cuts[which, k]
                         if start == cuts.shape[1]:
                             break
@@ -295,10 +159,11 @@ def walk_tiles(
                     top = np.int64(0) if inclusive else np.int64(-1)  # where top - S is not negative S stops
                     if negatives_from[m] == size:
                         top = np.int64(_NEVER)
+                    by_pairs = np.int64(size - negatives_from[m] > _LONG)
                     # no array gets a second name in here: references would be counted for each tile, filter
                     if together and prefix[m] == 0:
                         late = _walk_back(
-                            rows, row, order, weights, m, negatives_from[m], top, all_totals,
+                            rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
                             (m - base) * TILE, all_sums, all_macs, all_stopped, spots[t, 0] + m * count,
                         )  # fmt: skip
                     else:
@@ -312,7 +177,7 @@ def walk_tiles(
                                 if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
                                     totals[m - base, i] = -_NEVER
                         late = _walk_back(
-                            rows, row, order, weights, m, negatives_from[m], top, all_totals,
+                            rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
                             (m - base) * TILE, own_sums, own_macs, own_stopped, 0,
                         )  # fmt: skip
                         for i in range(lanes):
@@ -331,206 +196,6 @@ def walk_tiles(
                                 break
                             all_sums[spot] -= product
                             all_macs[spot] = j
-
-
-@intrinsic
-def _proven_end(typingctx, packed, panel, coarse, start):
-    """Return behind which pair of a panel the first block from `start` on ends; see `prove_panels_plain`."""
-
-    def codegen(context, builder, signature, args):
-        i32, i64 = ir.IntType(32), ir.IntType(64)
-        vector = ir.VectorType(i32, FILTERS)
-        packed = context.make_array(signature.args[0])(context, builder, args[0])
-        tops = context.make_array(signature.args[2])(context, builder, args[2]).data
-        pairs, one = builder.extract_value(packed.shape, 1), ir.Constant(i64, 1)
-        skipped = builder.mul(builder.mul(args[1], pairs), ir.Constant(i64, FILTERS))
-        weights = builder.gep(packed.data, [skipped])
-        zero, sixteen, limit = (ir.Constant(vector, [x] * FILTERS) for x in (0, 16, 1 << 25))
-        last = builder.sub(pairs, one)
-        grown = []
-
-        def pick(sign, a, b):
-            return builder.select(builder.icmp_signed(sign, a, b), a, b)
-
-        def fits(q, bounds):
-            at = builder.select(builder.icmp_signed("<", q, last), q, last)
-            word = _load(builder, builder.gep(weights, [builder.mul(at, ir.Constant(i64, FILTERS))]), vector)
-            halves = builder.ashr(builder.shl(word, sixteen), sixteen), builder.ashr(word, sixteen)
-            first = builder.gep(tops, [builder.mul(at, ir.Constant(i64, 2))])
-            up, down = bounds
-            for half, top in zip(halves, (first, builder.gep(first, [one])), strict=True):
-                top = _spread(builder, builder.load(top), FILTERS)
-                up = builder.add(up, builder.mul(pick(">", half, zero), top))
-                down = builder.sub(down, builder.mul(pick("<", half, zero), top))
-            grown[:] = [up, down]
-            below = builder.icmp_signed("<", pick(">", up, down), limit)
-            bits = builder.bitcast(below, ir.IntType(FILTERS))
-            whole = builder.icmp_unsigned("==", bits, ir.Constant(bits.type, -1))
-            return builder.and_(whole, builder.icmp_signed("<", q, pairs))
-
-        return _loop(builder, args[3], [zero, zero], fits, lambda q, _: (builder.add(q, one), list(grown)))[0]
-
-    i64 = types.int64
-    return i64(packed, i64, coarse, i64), codegen
-
-
-@intrinsic
-def _add_panel(typingctx, rows, row, packed, panel, start, stop, totals):
-    """Add to totals, int64 [FILTERS, TILE], the products of pairs start..stop of a panel: a proven block."""
-
-    def codegen(context, builder, signature, args):
-        i64 = ir.IntType(64)
-        tile = _Tile(context, builder, signature, args)
-        packed = context.make_array(signature.args[2])(context, builder, args[2])
-        totals = context.make_array(signature.args[6])(context, builder, args[6]).data
-        skipped = builder.mul(args[3], builder.extract_value(packed.shape, 1))
-        weights = builder.gep(packed.data, [builder.mul(skipped, ir.Constant(i64, FILTERS))])
-        together = {16: 8, 8: 2}.get(tile.lanes, 1)  # filters whose sums stay in registers
-        vectors = 2 * tile.parts
-
-        def add_pair(base, q, sums):
-            first = tile.row_at(tile.first_row, builder.mul(q, ir.Constant(i64, 2)))
-            inputs = tile.interleave(first, tile.row_at(first, ir.Constant(i64, 1)))
-            own = builder.gep(weights, [builder.mul(q, ir.Constant(i64, FILTERS))])
-            added = []
-            for f in range(together):
-                word = builder.load(builder.gep(own, [ir.Constant(i64, base + f)]))
-                part = sums[f * vectors : (f + 1) * vectors]
-                added += tile.add(part, inputs, _spread(builder, word, tile.lanes))
-            return builder.add(q, ir.Constant(i64, 1)), added
-
-        for base in range(0, FILTERS, together):
-            _, sums = _loop(
-                builder,
-                args[4],
-                [tile.zero] * (vectors * together),
-                lambda q, sums: builder.icmp_signed("<", q, args[5]),
-                lambda q, sums, base=base: add_pair(base, q, sums),
-            )
-            for f in range(together):
-                own = builder.gep(totals, [ir.Constant(i64, (base + f) * TILE)])
-                tile.widen_into(own, sums[f * vectors : (f + 1) * vectors])
-        return context.get_dummy_value()
-
-    i64 = types.int64
-    return types.void(rows, i64, packed, i64, i64, i64, totals), codegen
-
-
-@intrinsic
-def _copy_row(typingctx, source, start, target, to):
-    """Copy TILE int16 from one array and place to another."""
-
-    def codegen(context, builder, signature, args):
-        arrays = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2))
-        source, target = (builder.gep(data, [at]) for data, at in zip(arrays, args[1::2], strict=True))
-        row = ir.VectorType(ir.IntType(16), TILE)
-        builder.store(_load(builder, source, row), builder.bitcast(target, row.as_pointer())).align = 2
-        return context.get_dummy_value()
-
-    return types.void(source, types.int64, target, types.int64), codegen
-
-
-class _Tile:
-    """Code for the windows of a tile: inputs in rows, products, and sums of these.
-
-    Sums are int32: a list of pairs of vectors, each pair for as many windows as fill one vector of int16.
-    The first of a pair has the windows whose inputs `interleave` puts into the first.
-    """
-
-    def __init__(self, context, builder, signature, args):
-        """The first two arguments of the function being compiled are the rows and the tile's first row."""
-        self.builder = builder
-        self.lanes, self.instruction = _vector(context)
-        self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
-        self.first_row = self.row_at(
-            context.make_array(signature.args[0])(context, builder, args[0]).data, args[1]
-        )
-        self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
-        self.vector = ir.VectorType(ir.IntType(32), self.lanes)
-        self.parts = TILE // (2 * self.lanes)
-        # within each 128 bits, as the instructions that interleave have it
-        low = [8 * q + i for q in range(self.lanes // 4) for i in range(4)]
-        self.shares = low, [i + 4 for i in low]
-        self.zero = ir.Constant(self.vector, None)
-
-    def row_at(self, first, k):
-        return self.builder.gep(first, [self.builder.mul(k, ir.Constant(ir.IntType(64), TILE))])
-
-    def interleave(self, *rows):
-        """Return the inputs of two rows, side by side, as vectors of int32 to be multiplied."""
-        inputs = []
-        for part in range(self.parts):
-            at = ir.Constant(ir.IntType(64), 2 * part * self.lanes)
-            halves = [_load(self.builder, self.builder.gep(row, [at]), self.halves) for row in rows]
-            for share in self.shares:
-                picked = [x for i in share for x in (i, 2 * self.lanes + i)]
-                mixed = self.builder.shuffle_vector(*halves, self.indices(picked))
-                inputs.append(self.builder.bitcast(mixed, self.vector))
-        return inputs
-
-    def add(self, sums, inputs, weights, sticky=False):
-        """Return the sums with products added; with `sticky` those below zero stay there."""
-        builder, halves = self.builder, self.halves
-        added = []
-        for total, x in zip(sums, inputs, strict=True):
-            if sticky and self.saturating:
-                added.append(self.call("llvm.x86.avx512.vpdpwssds.512", self.vector, total, x, weights))
-                continue
-            if self.instruction:
-                product = self.call(
-                    self.instruction, self.vector, *(builder.bitcast(v, halves) for v in (x, weights))
-                )
-            else:
-                low = [builder.ashr(builder.shl(v, self.splat(16)), self.splat(16)) for v in (x, weights)]
-                high = [builder.ashr(v, self.splat(16)) for v in (x, weights)]
-                product = builder.add(builder.mul(*low), builder.mul(*high))
-            total = builder.add(total, product)
-            lowest = self.splat(-1)
-            below = builder.icmp_signed("<", total, lowest)
-            added.append(builder.select(below, lowest, total) if sticky else total)
-        return added
-
-    def call(self, name, result, *values):
-        kind = ir.FunctionType(result, [value.type for value in values])
-        return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), values)
-
-    def deal(self, windows):
-        """Turn vectors of consecutive windows into pairs of vectors as they are summed."""
-        return [
-            self.builder.shuffle_vector(*windows[p : p + 2], self.indices(share))
-            for p in range(0, len(windows), 2)
-            for share in self.shares
-        ]
-
-    def collect(self, sums):
-        """Turn pairs of vectors as they are summed into vectors of consecutive windows."""
-        back = np.argsort(self.shares[0] + self.shares[1]).tolist()
-        return [
-            self.builder.shuffle_vector(*sums[p : p + 2], self.indices(back[half : half + self.lanes]))
-            for p in range(0, len(sums), 2)
-            for half in (0, self.lanes)
-        ]
-
-    def widen_into(self, totals, sums):
-        """Add sums to int64 from the address `totals` on."""
-        builder, wide = self.builder, ir.VectorType(ir.IntType(64), self.lanes)
-        for p, part in enumerate(self.collect(sums)):
-            address = builder.gep(totals, [ir.Constant(ir.IntType(64), p * self.lanes)])
-            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
-            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
-
-    def indices(self, lanes):
-        return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-
-    def splat(self, number):
-        return ir.Constant(self.vector, [number] * self.lanes)
-
-    def none_alive(self, sums):
-        """Return whether all of the sums are below zero."""
-        builder, bits = self.builder, ir.IntType(self.lanes)
-        together = functools.reduce(builder.and_, sums)
-        signs = builder.bitcast(builder.icmp_signed("<", together, self.zero), bits)
-        return builder.icmp_unsigned("==", signs, ir.Constant(bits, -1))
 
 
 class _Filter:
@@ -552,7 +217,7 @@ class _Filter:
         return self.tile.row_at(self.tile.first_row, self.builder.sext(place, ir.IntType(64)))
 
     def pair(self, j):
-        """Return (inputs, weights) of j and j + 1 for `_Tile.add`."""
+        """Return (inputs, weights) of j and j + 1 for `Tile.add`."""
         builder = self.builder
         rows = self.row(j), self.row(builder.add(j, ir.Constant(ir.IntType(64), 1)))
         weights = builder.load(builder.bitcast(builder.gep(self.weights, [j]), ir.IntType(32).as_pointer()))
@@ -566,18 +231,46 @@ class _Filter:
         upper = self.builder.shl(weight, ir.Constant(i32, 16))
         return self.tile.interleave(row, row), _spread(self.builder, upper, self.tile.lanes)
 
+    def take_one_more(self, begun, least, removed, negatives_from, window):
+        """Take one product back in each of 16 windows, each its own, where the rest stays at zero or above.
+
+        Returns (rests, numbers of products taken back).
+        """
+        tile, builder, i32 = self.tile, self.builder, ir.IntType(32)
+        run = builder.sub(builder.sub(self.size, negatives_from), ir.Constant(ir.IntType(64), 1))
+        size, run = (_spread(builder, builder.trunc(x, i32), 16) for x in (self.size, run))
+        wants = builder.and_(
+            builder.icmp_signed(">=", begun, tile.zero), builder.icmp_signed("<", removed, run)
+        )
+
+        def gather(array, places, scale):
+            base = builder.bitcast(array, ir.IntType(8).as_pointer())
+            return tile.call(
+                "llvm.x86.avx512.mask.gather.dpi.512", tile.vector, tile.zero, base, places, wants,
+                ir.Constant(i32, scale),
+            )  # fmt: skip
+
+        before = builder.sub(builder.sub(size, removed), tile.splat(2))  # the weight ahead of the one in turn
+        weights = builder.ashr(gather(self.weights, before, 2), tile.splat(16))
+        rows = gather(self.order, builder.add(before, tile.splat(1)), 4)
+        places = builder.add(builder.shl(rows, tile.splat(5)), tile.indices([*range(window, window + 16)]))
+        inputs = builder.and_(gather(tile.first_row, places, 2), tile.splat(0xFFFF))
+        rest = builder.add(least, builder.mul(weights, inputs))
+        more = builder.and_(wants, builder.icmp_signed(">=", rest, tile.zero))
+        return builder.select(more, rest, least), builder.add(removed, builder.zext(more, tile.vector))
+
 
 @intrinsic
 def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
     """Add to totals, int64 [TILE], the products of weights start..stop, whose sums fit an int32."""
 
     def codegen(context, builder, signature, args):
-        tile = _Tile(context, builder, signature, args)
+        tile = Tile(context, builder, signature, args)
         own = _Filter(tile, context, signature, args)
         j, sums = args[5], [tile.zero] * (2 * tile.parts)
         for step, products in ((2, own.pair), (1, own.single)):
             by = ir.Constant(ir.IntType(64), step)
-            j, sums = _loop(
+            j, sums = loop(
                 builder,
                 j,
                 sums,
@@ -593,7 +286,8 @@ def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
 
 @intrinsic
 def _walk_back(
-    typingctx, rows, row, order, weights, m, negatives_from, top, complete, begin, sums, macs, stopped, at
+    typingctx, rows, row, order, weights, m, negatives_from, top, pairs, complete, begin, sums, macs,
+    stopped, at,
 ):  # fmt: skip
     """Take products back off complete[begin : begin + TILE], as long as they stay at `top` or below.
 
@@ -605,11 +299,11 @@ def _walk_back(
 
     def codegen(context, builder, signature, args):
         i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        tile = _Tile(context, builder, signature, args)
+        tile = Tile(context, builder, signature, args)
         own = _Filter(tile, context, signature, args)
         complete, sums, macs, stopped = (
             builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[first]])
-            for i, first in ((7, 8), (9, 12), (10, 12), (11, 12))
+            for i, first in ((8, 9), (10, 13), (11, 13), (12, 13))
         )
         wide = ir.VectorType(i64, tile.lanes)
         top = _spread(builder, args[6], tile.lanes)
@@ -636,17 +330,21 @@ def _walk_back(
         def signs(rest):
             return builder.ashr(rest, tile.splat(31))
 
-        def take_four(j, state):
-            """Take four products back. Rests below zero are counted at every fourth product, which is every
-            fourth number r of products that a window may come to have taken back; the lower bits of r are
-            the parities of how many are below zero at each product and at every second one."""
+        def take_and_look(each_pair, j, state):
+            """Take products back with four looks at which rests are below zero.
+
+            They are counted at every fourth look, which is every fourth number r of looks that a window
+            may come to pass; the lower bits of r are the parities of how many were below zero at
+            each look and at every second one.
+            """
             rest, least, dead, odd, twos = parts_of(state)
             seen = []
-            for _ in range(2):
+            while len(seen) < 4:
                 j = builder.sub(j, ir.Constant(i64, 2))
                 inputs, both = own.pair(j)
-                upper = builder.and_(both, tile.splat(-1 << 16))
-                seen.append(tile.add(rest, inputs, upper, sticky=True))
+                if not each_pair:
+                    upper = builder.and_(both, tile.splat(-1 << 16))
+                    seen.append(tile.add(rest, inputs, upper, sticky=True))
                 rest = tile.add(rest, inputs, both, sticky=True)
                 seen.append(rest)
             for now in seen:
@@ -672,18 +370,43 @@ def _walk_back(
         zeros = [tile.zero] * len(begun)
         dealt = tile.deal(begun)
         state = [*dealt, *dealt, *zeros, *zeros, *zeros]
-        j, state = _loop(builder, own.size, state, lambda j, s: goes_on(j, s, 4), take_four)
-        rest, least, dead, odd, twos = parts_of(state)
-        steps = _spread(builder, builder.trunc(builder.sub(own.size, j), i32), tile.lanes)
-        removed = [
-            builder.sub(
-                builder.add(steps, builder.shl(dead[q], tile.splat(2))),
-                builder.add(builder.shl(signs(twos[q]), tile.splat(1)), signs(odd[q])),
+        j = own.size
+        by_pairs = args[7] if tile.lanes == 16 else ir.Constant(i64, 0)
+        for each_pair in (0, 1):
+            chosen = builder.icmp_signed("==", by_pairs, ir.Constant(i64, each_pair))
+            j, state = loop(
+                builder,
+                j,
+                state,
+                lambda j, s, of=each_pair, chosen=chosen: builder.and_(chosen, goes_on(j, s, 4 << of)),
+                functools.partial(take_and_look, each_pair),
             )
-            for q in range(len(dead))
-        ]
-        j, state = _loop(builder, j, [*rest, *least, *removed], lambda j, s: goes_on(j, s, 1), take_one)
+        rest, least, dead, odd, twos = parts_of(state)
+        looks = builder.ashr(builder.sub(own.size, j), by_pairs)
+        looks = _spread(builder, builder.trunc(looks, i32), tile.lanes)
+        by_two = _spread(builder, builder.trunc(by_pairs, i32), tile.lanes)
+        removed = []
+        for at_four, at_two, at_one in zip(dead, twos, odd, strict=True):
+            passed = builder.add(looks, builder.shl(at_four, tile.splat(2)))
+            lost = builder.add(builder.shl(signs(at_two), tile.splat(1)), signs(at_one))
+            removed.append(builder.shl(builder.sub(passed, lost), by_two))
+        j, state = loop(builder, j, [*rest, *least, *removed], lambda j, s: goes_on(j, s, 1), take_one)
         _, least, removed = (tile.collect(part) for part in parts_of(state))
+        if tile.lanes == 16:
+            ahead = builder.block
+            with builder.if_then(builder.icmp_signed("==", by_pairs, ir.Constant(i64, 1))):
+                inside = builder.block
+                tried = [
+                    own.take_one_more(*values, args[5], p * tile.lanes)
+                    for p, values in enumerate(zip(begun, least, removed, strict=True))
+                ]
+            least, removed = (
+                [
+                    _merge(builder, [(old, ahead), (new[k], inside)])
+                    for old, new in zip(part, tried, strict=True)
+                ]
+                for k, part in enumerate((least, removed))
+            )
         everything = _spread(builder, builder.trunc(own.size, i32), tile.lanes)
         late = ir.Constant(i64, 0)
         for p, place in enumerate(places):
@@ -703,28 +426,16 @@ def _walk_back(
         return late
 
     i64 = types.int64
-    return i64(rows, i64, order, weights, i64, i64, i64, complete, i64, sums, macs, stopped, i64), codegen
+    return i64(rows, i64, order, weights, *[i64] * 4, complete, i64, sums, macs, stopped, i64), codegen
 
 
-def _loop(builder, j, state, goes_on, step):
-    """Emit `while goes_on(j, state): j, state = step(j, state)`; state is a list of vectors."""
-    before = builder.block
-    head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    phis = [builder.phi(value.type) for value in (j, *state)]
-    for phi, value in zip(phis, (j, *state), strict=True):
-        phi.add_incoming(value, before)
-    now = phis[0], phis[1:]
-    builder.cbranch(goes_on(*now), body, done)
-    builder.position_at_end(body)
-    j, state = step(*now)
-    for phi, value in zip(phis, (j, *state), strict=True):
-        phi.add_incoming(value, builder.block)
-    builder.branch(head)
-    builder.position_at_end(done)
-    return now
+def _merge(builder, sources):
+    """Return the value of whichever block control came from."""
+    phi = builder.phi(sources[0][0].type)
+    for value, block in sources:
+        phi.add_incoming(value, block)
+    return phi
 
 
 if INTERPRETED:  # vector instructions cannot be
-    gather_rows, prove_panels, walk_tiles = gather_rows_plain, prove_panels_plain, walk_tiles_plain
+    walk_tiles = walk_tiles_plain

@@ -180,3 +180,24 @@ def test_tiles_equal_plain():
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
         assert (one == 77).any()
+
+
+def test_results_are_written_to_arrays_to_write_to():
+    for predictive, low in ((False, 0), (True, 0), (False, -9)):
+        layer = drawn(GEOMETRIES[4], seed=6, low=low, predictive=predictive)
+        expected = early_termination_plain(*layer)
+        out = tuple(np.full_like(result, 5) for result in expected)
+        written = early_termination(*layer, out=out)
+        for result, target, wanted in zip(written, out, expected, strict=True):
+            assert result is target
+            np.testing.assert_array_equal(result, wanted)
+
+
+def test_arrays_to_write_to_that_do_not_fit_are_refused():
+    layer = drawn(GEOMETRIES[4], seed=6)
+    out = early_termination(*layer)
+    for wrong in (out[::-1], [x[..., :-1] for x in out], [x.swapaxes(2, 3) for x in out]):
+        with pytest.raises(
+            ValueError, match=r"^out: wants contiguous arrays \(3, 17, 13, 13\) of int64, int32"
+        ):
+            early_termination(*layer, out=wrong)

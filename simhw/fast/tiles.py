@@ -1,0 +1,408 @@
+"""Convolution windows in tiles: their inputs in rows, filters in panels, products in vector registers.
+
+A tile is 32 windows. Its row k holds the inputs of all of them that weight k of a filter meets: 32 int16, one
+line of the cache, so that weights may come in any order. Two rows are interleaved, so that one instruction
+multiplies two weights of a filter with the inputs of a window and adds both products (see `pairs`).
+"""
+
+# numba's intrinsics and its config carry no types
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from simhw.fast.pairs import FILTERS, INTERPRETED, _load, _spread, _vector
+
+TILE = 32  # windows
+
+
+class Windows(NamedTuple):
+    """Where the inputs of windows lie, so that neighbouring windows have neighbouring inputs."""
+
+    values: np.ndarray  # int16: padded inputs, [N, C, row % U, column % V, rows, pitch], flat, and some zeros
+    image: int  # from one image to the next
+    group: int  # from one group of channels to the next
+    pitch: int  # from one row of windows to the next
+    taps: np.ndarray  # int64 [K]: from a window's place to its inputs, for (c, r, s)
+
+
+def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
+    """Pad inputs [N, C, H, W], and deal them out by the remainders of row and column modulo the stride."""
+    images, channels, height, width = inputs.shape
+    rows, pitch = -(-(pad[0] + height + pad[1]) // stride[0]), -(-(pad[2] + width + pad[3]) // stride[1])
+    values = np.full(images * channels * rows * stride[0] * pitch * stride[1] + TILE, pad_value, np.int16)
+    padded = values[:-TILE].reshape(images, channels, rows * stride[0], pitch * stride[1])
+    padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
+    if stride != (1, 1):
+        dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
+        values = np.append(dealt.transpose(0, 1, 3, 5, 2, 4), values[-TILE:])
+    y, x = (np.arange(kernel[axis]) * dilation[axis] for axis in (0, 1))
+    column = (x % stride[1]) * rows * pitch + x // stride[1]
+    row = (y % stride[0]) * stride[1] * rows * pitch + y // stride[0] * pitch
+    plane = np.arange(channels // groups) * (stride[0] * stride[1] * rows * pitch)
+    taps = np.add.outer(np.add.outer(plane, row), column)
+    image = channels * stride[0] * stride[1] * rows * pitch
+    return Windows(values, image, image // groups, pitch, taps.ravel())
+
+
+def place_windows_plain(first_tile, tiles, count, width, windows, image, group, pitch, image_sums):
+    """Say where the windows of some tiles lie, each [tiles, TILE] int64: their inputs, and their sums.
+
+    Windows count (n, e, f), `count` to an image and `width` to a row; there are `windows` of them, and those
+    of the last tile that do not exist lie behind. `image` to `pitch` are those of `walk_tiles_plain`;
+    the sums of a filter lie `image_sums` from one image to the next.
+    """
+    which = np.arange(first_tile * TILE, (first_tile + tiles) * TILE)
+    n, p = np.divmod(np.minimum(which, windows - 1), count)
+    places = n * image + group + p // width * pitch + p % width + which - np.minimum(which, windows - 1)
+    return places.reshape(tiles, TILE), (n * image_sums + p).reshape(tiles, TILE)
+
+
+@njit(cache=True, nogil=True)
+def place_windows(first_tile, tiles, count, width, windows, image, group, pitch, image_sums):
+    places = np.empty((tiles, TILE), dtype=np.int64)
+    spots = np.empty((tiles, TILE), dtype=np.int64)
+    n, p = divmod(first_tile * TILE, count)
+    y, x = divmod(p, width)
+    place = spot = np.int64(0)
+    for t in range(tiles):
+        for i in range(TILE):
+            if (first_tile + t) * TILE + i < windows:
+                place = n * image + group + y * pitch + x
+                spot = n * image_sums + y * width + x
+            else:
+                place += 1
+            places[t, i], spots[t, i] = place, spot
+            x += 1
+            if x == width:
+                x, y = 0, y + 1
+                if y * width == count:
+                    y, n = 0, n + 1
+    return places, spots
+
+
+def gather_rows_plain(values, places, taps, rows, at):
+    """Write into rows, from `at` on, the inputs [K, TILE] that each tap meets in windows at `places`."""
+    rows[at : at + taps.size * TILE] = values[np.add.outer(taps, places)].ravel()
+
+
+@njit(cache=True, nogil=True)
+def gather_rows(values, places, taps, rows, at):
+    starts, runs = np.empty(TILE, dtype=np.int64), 0
+    for i in range(TILE):
+        if i == 0 or places[i] != places[i - 1] + 1:
+            starts[runs] = i
+            runs += 1
+    for k in range(taps.size):
+        for run in range(runs):  # each is copied in full width, and what is too much overwritten by the next
+            start = starts[run]
+            _copy_row(values, places[start] + taps[k], rows, at + k * TILE + start)
+
+
+def pack_filters_plain(weights, order, negatives_from, width, group_filters, first, end, packed):
+    """Put weights [M, K] where `order` says they are from, in panels of `width` filters of one group.
+
+    packed is int16 [panel, pair of weights, filter of the panel, half of the pair]; where a panel lacks
+    filters or a pair its second weight, it stays as it is. Only filters `first` to `end` are put.
+    Returns how many of their weights behind `negatives_from` [M] may raise a sum.
+    """
+    panels = -(-group_filters // width)
+    for m in range(first, end):
+        group, place = divmod(m, group_filters)
+        natural = np.empty_like(weights[m])
+        natural[order[m]] = weights[m]
+        panel = packed[group * panels + place // width, :, place % width]
+        panel[np.arange(natural.size) // 2, np.arange(natural.size) % 2] = natural
+    behind = np.arange(weights.shape[1]) >= negatives_from[first:end, None]
+    return int(np.count_nonzero(behind & (weights[first:end] > 0)))
+
+
+@njit(cache=True, nogil=True)
+def pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed):
+    size = weights.shape[1]
+    panels = (group_filters + width - 1) // width
+    rising = 0
+    for m in range(first, end):
+        own, places = weights[m], order[m]
+        highest = np.uint32(0)
+        for j in range(size):
+            highest = max(highest, np.uint32(places[j]))
+        if highest >= size:  # or below zero
+            raise IndexError("order: names a weight that the filter does not have")
+        group, place = divmod(m, group_filters)
+        panel = packed[group * panels + place // width].reshape(-1)
+        start = np.uint32(2 * (place % width))
+        for j in range(size):
+            k = np.uint32(places[j])
+            panel[start + (k >> np.uint32(1)) * np.uint32(2 * width) + (k & np.uint32(1))] = own[j]
+        last = own[negatives_from[m] :]
+        here = 0
+        for j in range(last.size):
+            here += last[j] > 0
+        rising += here
+    return rising
+
+
+def prove_panels_plain(packed, tops, first_panel, end_panel, ends):
+    """Cut the pairs of panels into blocks whose sums fit an int32, whatever the inputs.
+
+    packed is int32 [panel, pair, filter], tops int64 [2 * pairs] the largest input of each tap; no
+    input is negative. A block takes as many pairs as the larger of the sums of the positive and of the
+    negative products allows for the worst filter, where inputs are counted in 64ths, rounded up, and one
+    pair at least. Writes into ends [panel, pair] where blocks end, the last of them again and again.
+    """
+    coarse = (tops.reshape(-1, 2) >> 6) + 1
+    for panel in range(first_panel, end_panel):
+        products = packed[panel, ..., None].view(np.int16).astype(np.int64) * coarse[:, None]
+        bounds = [np.maximum(part, 0).sum(axis=2) for part in (products, -products)]
+        start, cuts = 0, []
+        while start < len(products):
+            worst = np.maximum(*(bound[start:].cumsum(axis=0) for bound in bounds)).max(axis=1)
+            start += max(1, int(np.count_nonzero(worst < 1 << 25)))
+            cuts.append(start)
+        ends[panel] = len(products)
+        ends[panel, : len(cuts)] = cuts
+
+
+@njit(cache=True, nogil=True)
+def prove_panels(packed, tops, first_panel, end_panel, ends):
+    pairs = packed.shape[1]
+    coarse = (tops >> 6).astype(np.int32) + np.int32(1)
+    for panel in range(first_panel, end_panel):
+        cuts = start = 0
+        while start < pairs:
+            start = max(start + 1, _proven_end(packed, panel, coarse, start))
+            ends[panel, cuts] = start
+            cuts += 1
+        ends[panel, cuts:] = pairs
+
+
+@intrinsic
+def _proven_end(typingctx, packed, panel, coarse, start):
+    """Return behind which pair of a panel the first block from `start` on ends; see `prove_panels_plain`."""
+
+    def codegen(context, builder, signature, args):
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        vector = ir.VectorType(i32, FILTERS)
+        packed = context.make_array(signature.args[0])(context, builder, args[0])
+        tops = context.make_array(signature.args[2])(context, builder, args[2]).data
+        pairs, one = builder.extract_value(packed.shape, 1), ir.Constant(i64, 1)
+        skipped = builder.mul(builder.mul(args[1], pairs), ir.Constant(i64, FILTERS))
+        weights = builder.gep(packed.data, [skipped])
+        zero, sixteen, limit = (ir.Constant(vector, [x] * FILTERS) for x in (0, 16, 1 << 25))
+        last = builder.sub(pairs, one)
+        grown = []
+
+        def pick(sign, a, b):
+            return builder.select(builder.icmp_signed(sign, a, b), a, b)
+
+        def fits(q, bounds):
+            at = builder.select(builder.icmp_signed("<", q, last), q, last)
+            word = _load(builder, builder.gep(weights, [builder.mul(at, ir.Constant(i64, FILTERS))]), vector)
+            halves = builder.ashr(builder.shl(word, sixteen), sixteen), builder.ashr(word, sixteen)
+            first = builder.gep(tops, [builder.mul(at, ir.Constant(i64, 2))])
+            up, down = bounds
+            for half, top in zip(halves, (first, builder.gep(first, [one])), strict=True):
+                top = _spread(builder, builder.load(top), FILTERS)
+                up = builder.add(up, builder.mul(pick(">", half, zero), top))
+                down = builder.sub(down, builder.mul(pick("<", half, zero), top))
+            grown[:] = [up, down]
+            below = builder.icmp_signed("<", pick(">", up, down), limit)
+            bits = builder.bitcast(below, ir.IntType(FILTERS))
+            whole = builder.icmp_unsigned("==", bits, ir.Constant(bits.type, -1))
+            return builder.and_(whole, builder.icmp_signed("<", q, pairs))
+
+        return loop(builder, args[3], [zero, zero], fits, lambda q, _: (builder.add(q, one), list(grown)))[0]
+
+    i64 = types.int64
+    return i64(packed, i64, coarse, i64), codegen
+
+
+@intrinsic
+def _copy_row(typingctx, source, start, target, to):
+    """Copy TILE int16 from one array and place to another."""
+
+    def codegen(context, builder, signature, args):
+        arrays = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2))
+        source, target = (builder.gep(data, [at]) for data, at in zip(arrays, args[1::2], strict=True))
+        row = ir.VectorType(ir.IntType(16), TILE)
+        builder.store(_load(builder, source, row), builder.bitcast(target, row.as_pointer())).align = 2
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), codegen
+
+
+class Tile:
+    """Code for the windows of a tile: inputs in rows, products, and sums of these.
+
+    Sums are int32: a list of pairs of vectors, each pair for as many windows as fill one vector of int16.
+    The first of a pair has the windows whose inputs `interleave` puts into the first.
+    """
+
+    def __init__(self, context, builder, signature, args):
+        """The first two arguments of the function being compiled are the rows and the tile's first row."""
+        self.builder = builder
+        self.lanes, self.instruction = _vector(context)
+        self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
+        self.first_row = self.row_at(
+            context.make_array(signature.args[0])(context, builder, args[0]).data, args[1]
+        )
+        self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
+        self.vector = ir.VectorType(ir.IntType(32), self.lanes)
+        self.parts = TILE // (2 * self.lanes)
+        # within each 128 bits, as the instructions that interleave have it
+        low = [8 * q + i for q in range(self.lanes // 4) for i in range(4)]
+        self.shares = low, [i + 4 for i in low]
+        self.zero = ir.Constant(self.vector, None)
+
+    def row_at(self, first, k):
+        return self.builder.gep(first, [self.builder.mul(k, ir.Constant(ir.IntType(64), TILE))])
+
+    def interleave(self, *rows):
+        """Return the inputs of two rows, side by side, as vectors of int32 to be multiplied."""
+        inputs = []
+        for part in range(self.parts):
+            at = ir.Constant(ir.IntType(64), 2 * part * self.lanes)
+            halves = [_load(self.builder, self.builder.gep(row, [at]), self.halves) for row in rows]
+            for share in self.shares:
+                picked = [x for i in share for x in (i, 2 * self.lanes + i)]
+                mixed = self.builder.shuffle_vector(*halves, self.indices(picked))
+                inputs.append(self.builder.bitcast(mixed, self.vector))
+        return inputs
+
+    def add(self, sums, inputs, weights, sticky=False):
+        """Return the sums with products added; with `sticky` those below zero stay there."""
+        builder, halves = self.builder, self.halves
+        added = []
+        for total, x in zip(sums, inputs, strict=True):
+            if sticky and self.saturating:
+                added.append(self.call("llvm.x86.avx512.vpdpwssds.512", self.vector, total, x, weights))
+                continue
+            if self.instruction:
+                product = self.call(
+                    self.instruction, self.vector, *(builder.bitcast(v, halves) for v in (x, weights))
+                )
+            else:
+                low = [builder.ashr(builder.shl(v, self.splat(16)), self.splat(16)) for v in (x, weights)]
+                high = [builder.ashr(v, self.splat(16)) for v in (x, weights)]
+                product = builder.add(builder.mul(*low), builder.mul(*high))
+            total = builder.add(total, product)
+            lowest = self.splat(-1)
+            below = builder.icmp_signed("<", total, lowest)
+            added.append(builder.select(below, lowest, total) if sticky else total)
+        return added
+
+    def call(self, name, result, *values):
+        kind = ir.FunctionType(result, [value.type for value in values])
+        return self.builder.call(self.builder.module.declare_intrinsic(name, (), kind), values)
+
+    def deal(self, windows):
+        """Turn vectors of consecutive windows into pairs of vectors as they are summed."""
+        return [
+            self.builder.shuffle_vector(*windows[p : p + 2], self.indices(share))
+            for p in range(0, len(windows), 2)
+            for share in self.shares
+        ]
+
+    def collect(self, sums):
+        """Turn pairs of vectors as they are summed into vectors of consecutive windows."""
+        back = np.argsort(self.shares[0] + self.shares[1]).tolist()
+        return [
+            self.builder.shuffle_vector(*sums[p : p + 2], self.indices(back[half : half + self.lanes]))
+            for p in range(0, len(sums), 2)
+            for half in (0, self.lanes)
+        ]
+
+    def widen_into(self, totals, sums):
+        """Add sums to int64 from the address `totals` on."""
+        builder, wide = self.builder, ir.VectorType(ir.IntType(64), self.lanes)
+        for p, part in enumerate(self.collect(sums)):
+            address = builder.gep(totals, [ir.Constant(ir.IntType(64), p * self.lanes)])
+            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
+            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
+
+    def indices(self, lanes):
+        return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+
+    def splat(self, number):
+        return ir.Constant(self.vector, [number] * self.lanes)
+
+    def none_alive(self, sums):
+        """Return whether all of the sums are below zero."""
+        builder, bits = self.builder, ir.IntType(self.lanes)
+        together = functools.reduce(builder.and_, sums)
+        signs = builder.bitcast(builder.icmp_signed("<", together, self.zero), bits)
+        return builder.icmp_unsigned("==", signs, ir.Constant(bits, -1))
+
+
+@intrinsic
+def add_panel(typingctx, rows, row, packed, panel, start, stop, totals):
+    """Add to totals, int64 [FILTERS, TILE], the products of pairs start..stop of a panel: a proven block."""
+
+    def codegen(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        tile = Tile(context, builder, signature, args)
+        packed = context.make_array(signature.args[2])(context, builder, args[2])
+        totals = context.make_array(signature.args[6])(context, builder, args[6]).data
+        skipped = builder.mul(args[3], builder.extract_value(packed.shape, 1))
+        weights = builder.gep(packed.data, [builder.mul(skipped, ir.Constant(i64, FILTERS))])
+        together = {16: 8, 8: 2}.get(tile.lanes, 1)  # filters whose sums stay in registers
+        vectors = 2 * tile.parts
+
+        def add_pair(base, q, sums):
+            first = tile.row_at(tile.first_row, builder.mul(q, ir.Constant(i64, 2)))
+            inputs = tile.interleave(first, tile.row_at(first, ir.Constant(i64, 1)))
+            own = builder.gep(weights, [builder.mul(q, ir.Constant(i64, FILTERS))])
+            added = []
+            for f in range(together):
+                word = builder.load(builder.gep(own, [ir.Constant(i64, base + f)]))
+                part = sums[f * vectors : (f + 1) * vectors]
+                added += tile.add(part, inputs, _spread(builder, word, tile.lanes))
+            return builder.add(q, ir.Constant(i64, 1)), added
+
+        for base in range(0, FILTERS, together):
+            _, sums = loop(
+                builder,
+                args[4],
+                [tile.zero] * (vectors * together),
+                lambda q, sums: builder.icmp_signed("<", q, args[5]),
+                lambda q, sums, base=base: add_pair(base, q, sums),
+            )
+            for f in range(together):
+                own = builder.gep(totals, [ir.Constant(i64, (base + f) * TILE)])
+                tile.widen_into(own, sums[f * vectors : (f + 1) * vectors])
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(rows, i64, packed, i64, i64, i64, totals), codegen
+
+
+def loop(builder, j, state, goes_on, step):
+    """Emit `while goes_on(j, state): j, state = step(j, state)`; state is a list of vectors."""
+    before = builder.block
+    head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    phis = [builder.phi(value.type) for value in (j, *state)]
+    for phi, value in zip(phis, (j, *state), strict=True):
+        phi.add_incoming(value, before)
+    now = phis[0], phis[1:]
+    builder.cbranch(goes_on(*now), body, done)
+    builder.position_at_end(body)
+    j, state = step(*now)
+    for phi, value in zip(phis, (j, *state), strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(done)
+    return now
+
+
+if INTERPRETED:  # vector instructions cannot be
+    gather_rows, prove_panels = gather_rows_plain, prove_panels_plain

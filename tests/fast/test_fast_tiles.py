@@ -1,0 +1,120 @@
+"""Inputs laid out in tiles and filters packed in panels each equal their definition."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from test_fast_conv import GEOMETRIES, HIGHEST, LOWEST
+from test_fast_early_termination import drawn, ordered
+
+from simhw.fast import pairs, tiles
+from simhw.fast.early_termination import early_termination
+
+GEOMETRIES = [geometry for geometry in GEOMETRIES if geometry[0]]
+
+
+def panels_of(weights, order, negatives_from, groups, width=pairs.FILTERS):
+    """The filters packed, as int32 [panel, pair, filter of the panel]."""
+    per_group = len(weights) // groups
+    panels = groups * -(-per_group // width)
+    packed = np.zeros((panels, -(-weights.shape[1] // 2), width, 2), np.int16)
+    tiles.pack_filters(weights, order, negatives_from, width, per_group, 0, len(weights), packed)
+    return packed.view(np.int32)[..., 0]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_windows_lie_where_their_places_and_taps_say(geometry):
+    inputs, *_, taps, stride, pad, dilation, groups = drawn(geometry, seed=3)
+    windows = tiles.lay_windows(inputs, pad, -5, taps, stride, dilation, groups)
+    padded = np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-5)
+    span = [dilation[i] * (taps[i] - 1) + 1 for i in (0, 1)]
+    seen = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(2, 3))
+    seen = seen[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    n, g, y, x = np.indices((len(inputs), groups, *seen.shape[2:4]))
+    places = n * windows.image + g * windows.group + y * windows.pitch + x
+    expected = seen.reshape(len(inputs), groups, -1, *seen.shape[2:]).transpose(0, 1, 3, 4, 2, 5, 6)
+    found = windows.values[np.add.outer(places, windows.taps)]
+    np.testing.assert_array_equal(found, expected.reshape(*places.shape, -1))
+
+
+@pytest.mark.parametrize("count", [1, 6, 31, 32, 90, 169])
+def test_windows_of_tiles_are_placed_over_the_ends_of_rows_and_images(count):
+    width = next(width for width in (13, 6, 31, 1) if count % width == 0)
+    windows = 3 * count
+    number = -(-windows // tiles.TILE)
+    for first, some in ((0, number), (number - 1, 1), (number // 2, 1)):
+        layout = first, some, count, width, windows, 5000, 700, width + 2, 9 * count
+        placed = tiles.place_windows(*layout), tiles.place_windows_plain(*layout)
+        there = np.arange(first * tiles.TILE, (first + some) * tiles.TILE) < windows
+        np.testing.assert_array_equal(placed[0][0], placed[1][0])
+        np.testing.assert_array_equal(placed[0][1].ravel()[there], placed[1][1].ravel()[there])
+
+
+def test_rows_are_gathered_over_the_ends_of_rows_and_images():
+    rng = np.random.default_rng(4)
+    values = rng.integers(LOWEST, HIGHEST, 3000).astype(np.int16)
+    places = np.concatenate([np.arange(5, 9), np.arange(40, 57), [300], np.arange(299, 309)])
+    taps = rng.integers(0, 900, 17)
+    rows = [np.zeros(20 * tiles.TILE, np.int16) for _ in range(2)]
+    for gather, target in zip((tiles.gather_rows, tiles.gather_rows_plain), rows, strict=True):
+        gather(values, places, taps, target, tiles.TILE)
+    end = (1 + len(taps)) * tiles.TILE  # behind it may lie what is overwritten next
+    np.testing.assert_array_equal(rows[0][:end], rows[1][:end])
+
+
+@pytest.mark.parametrize("part", [(0, 12), (2, 5), (3, 3)])
+@pytest.mark.parametrize(("width", "groups"), [(1, 1), (1, 3), (8, 1), (8, 3), (3, 2)])
+def test_packed_filters_equal_plain(width, groups, part):
+    rng = np.random.default_rng(5)
+    weights = rng.integers(LOWEST, HIGHEST, (12, 7)).astype(np.int16)
+    weights, order, negatives_from = ordered(weights, rng.integers(0, 7, 12), rng)
+    results = []
+    for pack in (tiles.pack_filters, tiles.pack_filters_plain):
+        packed = np.full((groups * -(-12 // groups // width), 4, width, 2), 77, np.int16)
+        counts = [
+            pack(weights, order, ends, width, 12 // groups, *part, packed)
+            for ends in (negatives_from, np.zeros(12, np.int32))
+        ]
+        results.append((packed, counts))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1] == [0, np.count_nonzero(weights[slice(*part)] > 0)]
+
+
+def test_panels_of_one_filter_are_the_filters_as_they_were():
+    weights, order, negatives_from = ordered(np.arange(-9, 9).reshape(2, 9), np.array([2, 0]), np.random)
+    packed = panels_of(weights.astype(np.int16), order, negatives_from, 1, width=1)
+    np.testing.assert_array_equal(packed.view(np.int16).reshape(2, -1)[:, :9], np.arange(-9, 9).reshape(2, 9))
+
+
+@pytest.mark.parametrize("scale", [1, 30, 3000, 1 << 15])
+@pytest.mark.parametrize("top", [0, 63, 64, 5000, HIGHEST])
+def test_proven_panels_equal_plain_and_are_proven(scale, top):
+    rng = np.random.default_rng(6)
+    weights = rng.integers(-scale, scale, (3, 50, pairs.FILTERS, 2)).astype(np.int16)
+    weights[1] = -scale
+    tops = rng.integers(0, top, 100, endpoint=True)
+    packed = weights.view(np.int32)[..., 0]
+    ends = [np.zeros((3, 50), np.int64) for _ in range(2)]
+    tiles.prove_panels(packed, tops, 1, 3, ends[0])
+    tiles.prove_panels_plain(packed, tops, 1, 3, ends[1])
+    np.testing.assert_array_equal(*ends)
+    for panel in (1, 2):
+        cuts = [0, *ends[0][panel, : ends[0][panel].tolist().index(50) + 1].tolist()]
+        for start, end in itertools.pairwise(cuts):  # the proof itself
+            products = weights[panel, start:end].astype(np.int64) * tops[2 * start : 2 * end].reshape(
+                -1, 1, 2
+            )
+            for part in (np.maximum(products, 0), np.maximum(-products, 0)):
+                assert start < end
+                assert part.sum(axis=(0, 2)).max() < 1 << 31
+
+
+@pytest.mark.skipif(pairs.INTERPRETED, reason="numpy has its own words")
+@pytest.mark.parametrize("place", [-1, 4])
+def test_an_order_that_names_no_weight_is_refused(place):
+    order = np.array([[0, 1, 2, place]], np.int32)
+    layer = np.ones((1, 4, 1, 1), np.int16), np.ones((1, 4), np.int16), order, [0], [0], [0], [4]
+    with pytest.raises(IndexError, match="names a weight that the filter does not have"):
+        early_termination(*map(np.asarray, layer), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1)
