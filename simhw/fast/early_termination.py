@@ -14,6 +14,7 @@ __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_t
 KINDS = np.int64, np.int32, np.uint8  # of sums, products executed, and why a window stopped
 _TILE = 64  # windows stepped at once
 _FEW_WINDOWS = 16  # fewer than these are summed one by one, and not in vectors
+_MANY_WEIGHTS, _MANY_PRODUCTS = 1 << 19, 1 << 24  # below these a second thread takes longer to start
 _LOOK = 16  # weights between two looks at whether any window of a tile goes on
 
 
@@ -92,8 +93,9 @@ def early_termination(
     if complete is not None:
         sums[...] = complete
     few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
-    width = pairs.FILTERS if complete is None and not few else 1
-    packed, falls = _packed(weights, order, negatives_from, groups, width, threads)
+    known = complete is not None or few
+    tops = np.maximum(inputs.max(axis=(0, 2, 3), initial=0), pad_value if any(pad) else 0).astype(np.int64)
+    packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
     if not falls or min(int(inputs.min(initial=0)), pad_value if any(pad) else 0) < 0:
         _by_steps(_padded(inputs, pad, pad_value), *layer, *geometry, bool(inclusive), *results, threads)
         return tuple(results)
@@ -103,49 +105,56 @@ def early_termination(
         source, margin = (inputs, pad) if pad_value == 0 else (_padded(inputs, pad, pad_value), (0, 0, 0, 0))
         sums[...] = conv_accumulate(source, natural, bias, stride, margin, dilation, groups, threads)
     if sums.size:
-        known = width == 1
-        _by_walks(
-            inputs, pad, pad_value, *layer, packed, known, *geometry, bool(inclusive), *results, threads
-        )
+        windows = tiles.lay_windows(inputs, pad, pad_value, *geometry)
+        top = max(1, int(tops.max()))
+        _by_walks(windows, top, *layer, packed, cuts, known, groups, bool(inclusive), *results, threads)
     return tuple(results)
 
 
-def _packed(weights, order, negatives_from, groups, width, threads):
-    """Return (int32 panels of `width` filters, whether no weight behind `negatives_from` is positive)."""
+def _packed(weights, order, negatives_from, groups, tops, threads):
+    """Return (int32 panels of filters, their blocks, whether no weight behind `negatives_from` is positive).
+
+    `tops` are the largest inputs of each channel; without them a panel is one filter and has no blocks.
+    """
     filters, size = weights.shape
-    group_filters = filters // groups
+    width, group_filters = 1 if tops is None else pairs.FILTERS, filters // groups
     packed = np.empty((groups * -(-group_filters // width), -(-size // 2), width, 2), np.int16)
     if size % 2 or group_filters % width:
         packed[:] = 0
+    panels = packed.view(np.int32)[..., 0]
+    cuts = np.empty(panels.shape[:2], np.int64)
     rising = []
-    _share_out(
-        lambda first, end: rising.append(
-            tiles.pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed)
-        ),
-        _cut(0, filters, 1, _shares(threads)),
-        threads,
-    )
-    return _frozen(packed.view(np.int32)[..., 0], np.int32), not any(rising)
+    if tops is not None:
+        tops = tops.reshape(groups, -1).max(axis=0)
+        tops = np.append(np.repeat(tops, size // len(tops)), np.zeros(size % 2, np.int64))
+
+    def pack(first, end):
+        """Pack some panels of every group."""
+        for g in range(groups):
+            some = [g * group_filters + min(width * at, group_filters) for at in (first, end)]
+            rising.append(
+                tiles.pack_filters(weights, order, negatives_from, width, group_filters, *some, packed)
+            )
+            if tops is not None:
+                shift = g * (len(packed) // groups)
+                tiles.prove_panels(panels, tops, shift + first, shift + end, cuts)
+
+    threads = threads if weights.size >= _MANY_WEIGHTS else 1
+    _share_out(pack, _cut(0, len(packed) // groups, 1, _shares(threads)), threads)
+    return _frozen(panels, np.int32), cuts, not any(rising)
 
 
 def _by_walks(
-    inputs, pad, pad_value, weights, order, bias, prefix, thresholds, negatives_from, packed, known, kernel,
-    stride, dilation, groups, inclusive, sums, macs, stopped, threads,
+    windows, top, weights, order, bias, prefix, thresholds, negatives_from, packed, cuts, known, groups,
+    inclusive, sums, macs, stopped, threads,
 ):  # fmt: skip
-    """Make the complete sums, unless they are `known`, and walk them back to where they stopped."""
+    """Make the complete sums, unless they are `known`, and walk them back to where they stopped.
+
+    No input is above `top`.
+    """
     per_group, panels = len(weights) // groups, len(packed) // groups
-    windows = tiles.lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups)
-    tops = np.maximum(inputs.max(axis=(0, 2, 3)).astype(np.int64), pad_value if any(pad) else 0)
-    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, int(tops.max())))
-    cuts = np.empty(packed.shape[:2], np.int64)
-    if not known:
-        tops = np.repeat(tops.reshape(groups, -1).max(axis=0), kernel[0] * kernel[1])
-        tops = np.append(tops, np.zeros(len(tops) % 2, np.int64))
-        _share_out(
-            lambda first, end: tiles.prove_panels(packed, tops, first, end, cuts),
-            _cut(0, len(packed), 1, _shares(threads)),
-            threads,
-        )
+    blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // top)
+    threads = threads if sums.size * weights.shape[1] >= _MANY_PRODUCTS else 1
     flat = [result.reshape(*result.shape[:2], -1) for result in (sums, macs, stopped)]
     ranges = _cut(0, -(-len(sums) * flat[0].shape[2] // tiles.TILE), 1, _shares(threads))
     filters = _cut(0, per_group, pairs.FILTERS, -(-_shares(threads) // (groups * len(ranges))))

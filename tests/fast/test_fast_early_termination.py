@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -180,6 +182,17 @@ def test_tiles_equal_plain():
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
         assert (one == 77).any()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("low", [0, -3])
+@pytest.mark.parametrize("geometry", [GEOMETRIES[i] for i in (3, 4, 5, 6, 13, 14)], ids=str)
+def test_results_are_the_same_on_any_number_of_threads(geometry, low, threads, monkeypatch):
+    module = sys.modules["simhw.fast.early_termination"]  # the package has the function under this name
+    monkeypatch.setattr(module, "_MANY_WEIGHTS", 0)
+    monkeypatch.setattr(module, "_MANY_PRODUCTS", 0)
+    for predictive in (False, True):
+        assert_exact(drawn(geometry, seed=7, low=low, predictive=predictive), threads=threads)
 
 
 def test_results_are_written_to_arrays_to_write_to():
