@@ -34,13 +34,16 @@ GROUPS = 16  # weights that speculate, of each filter
 
 
 def not_negative(layer):
-    """Return (inputs, bias, pad_value) that give the same sums from inputs that are not negative, or None."""
-    inputs, bias = layer.inputs, layer.bias
-    shift = max(0, -int(inputs.min()))
-    if int(inputs.max()) + shift > np.iinfo(np.int16).max:
-        return None
-    corrected = bias - shift * layer.weights.astype(np.int64).sum(axis=(1, 2, 3))
-    return (inputs + np.int16(shift)).astype(np.int16), corrected, shift
+    """Return (inputs, bias, pad_value) that give the same sums from inputs that are not negative.
+
+    Each channel is shifted by its own; inputs that span more than 15 bits are cut, and the sums are others.
+    """
+    shift = -np.minimum(layer.inputs.min(axis=(0, 2, 3)).astype(np.int64), 0)
+    if not shift.any():
+        return layer.inputs, layer.bias, 0
+    shifted = np.minimum(layer.inputs + shift[:, None, None], np.iinfo(np.int16).max)
+    corrected = layer.bias - layer.weights.astype(np.int64).sum(axis=(2, 3)) @ shift
+    return shifted.astype(np.int16), corrected, shift
 
 
 def arguments(layer, inputs, bias, ordering):
@@ -52,10 +55,10 @@ def arguments(layer, inputs, bias, ordering):
     )  # fmt: skip
 
 
-def blas(inputs, weights, shape, pad_value):
+def blas(inputs, weights, shape):
     """The dense convolution that everyone can write: im2col and a product of matrices for each group."""
     pad = shape.pad
-    padded = np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=pad_value)[0]
+    padded = np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]))[0]
     windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape[2:], axis=(1, 2))
     windows = windows[:, :: shape.stride[0], :: shape.stride[1]].transpose(0, 3, 4, 1, 2)
     depth, filters, out = shape.group_in_channels, shape.group_out_channels, []
@@ -68,7 +71,7 @@ def blas(inputs, weights, shape, pad_value):
 def variants_of(layer, threads):
     """Return calls that compute a layer, by name."""
     shape, weights = layer.shape, layer.weights
-    inputs, bias, pad_value = not_negative(layer) or (np.maximum(layer.inputs, 0), layer.bias, 0)
+    inputs, bias, pad_value = not_negative(layer)
     single = inputs.astype(np.float32), weights.astype(np.float32)
     groups = np.full(len(weights), min(GROUPS, shape.window))
     orderings = {
@@ -85,7 +88,7 @@ def variants_of(layer, threads):
         )
     geometry = shape.stride, shape.pad, shape.dilation, shape.groups
     calls["dense"] = lambda: conv_accumulate(inputs, weights, bias, *geometry, threads=threads)
-    calls["sgemm"] = lambda: blas(*single, shape, pad_value)
+    calls["sgemm"] = lambda: blas(*single, shape)
     return calls
 
 

@@ -24,20 +24,20 @@ def early_termination_plain(
 ):  # fmt: skip
     """Sum the products of every window with every filter, in the filter's own order, until a sum may stop.
 
-    inputs [N, C, H, W] are integers, padded with `pad_value`. weights [M, K] are in the order in which they
-    are executed: weight j of filter m meets input `order[m, j]` of its K = C / groups * R * S, counted
-    (c, r, s), where `kernel` is (R, S). A sum starts at bias[m]. Where prefix[m] is not 0, a sum below
-    thresholds[m] after that many products stops (by prediction). From weight `negatives_from[m]` on it
-    stops after each product that leaves it below zero (by sign). `inclusive` has it stop at the threshold,
-    and at zero, too. stride and dilation are (vertical, horizontal), pad is (top, bottom, left, right).
+    inputs [N, C, H, W] are integers, padded with `pad_value`: one for all channels or one for each.
+    weights [M, K] are in the order in which they are executed: weight j of filter m meets input
+    `order[m, j]` of its K = C / groups * R * S, counted (c, r, s), where `kernel` is (R, S). A sum starts at
+    bias[m]. Where prefix[m] is not 0, a sum below thresholds[m] after that many products stops (by
+    prediction). From weight `negatives_from[m]` on it stops after each product that leaves it below zero
+    (by sign). `inclusive` has it stop at the threshold, and at zero, too. stride and dilation are
+    (vertical, horizontal), pad is (top, bottom, left, right).
 
     Returns int64 sums [N, M, E, F], complete or as they were when they stopped; int32 products executed;
     uint8 COMPLETE, BY_SIGN or BY_PREDICTION.
     """
     images = inputs.shape[0]
     filters, size = weights.shape
-    padding = ((0, 0), (0, 0), pad[:2], pad[2:])
-    padded = np.pad(inputs.astype(np.int64), padding, constant_values=pad_value)
+    padded = _padded(inputs.astype(np.int64), pad, pad_value)
     spans = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))
     windows = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
@@ -94,16 +94,17 @@ def early_termination(
         sums[...] = complete
     few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
     known = complete is not None or few
-    tops = np.maximum(inputs.max(axis=(0, 2, 3), initial=0), pad_value if any(pad) else 0).astype(np.int64)
+    border = np.asarray(pad_value if any(pad) else 0)
+    tops = np.maximum(inputs.max(axis=(0, 2, 3), initial=0), border).astype(np.int64)
     packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
-    if not falls or min(int(inputs.min(initial=0)), pad_value if any(pad) else 0) < 0:
+    if not falls or min(int(inputs.min(initial=0)), int(border.min())) < 0:
         _by_steps(_padded(inputs, pad, pad_value), *layer, *geometry, bool(inclusive), *results, threads)
         return tuple(results)
     if few and complete is None:
         natural = packed.view(np.int16).reshape(len(weights), -1)[:, : weights.shape[1]]
         natural = natural.reshape(len(weights), -1, *kernel)
-        source, margin = (inputs, pad) if pad_value == 0 else (_padded(inputs, pad, pad_value), (0, 0, 0, 0))
-        sums[...] = conv_accumulate(source, natural, bias, stride, margin, dilation, groups, threads)
+        padded = _padded(inputs, pad, pad_value)
+        sums[...] = conv_accumulate(padded, natural, bias, stride, (0, 0, 0, 0), dilation, groups, threads)
     if sums.size:
         windows = tiles.lay_windows(inputs, pad, pad_value, *geometry)
         top = max(1, int(tops.max()))
@@ -181,7 +182,11 @@ def _shares(threads):
 
 
 def _padded(inputs, pad, pad_value):
-    return np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=pad_value)
+    images, channels, height, width = inputs.shape
+    padded = np.empty((images, channels, pad[0] + height + pad[1], pad[2] + width + pad[3]), inputs.dtype)
+    padded[...] = np.reshape(pad_value, (-1, 1, 1))
+    padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
+    return padded
 
 
 def _by_steps(

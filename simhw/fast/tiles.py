@@ -34,11 +34,16 @@ class Windows(NamedTuple):
 
 
 def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
-    """Pad inputs [N, C, H, W], and deal them out by the remainders of row and column modulo the stride."""
+    """Pad inputs [N, C, H, W], and deal them out by the remainders of row and column modulo the stride.
+
+    `pad_value` is one for all channels or one for each.
+    """
     images, channels, height, width = inputs.shape
     rows, pitch = -(-(pad[0] + height + pad[1]) // stride[0]), -(-(pad[2] + width + pad[3]) // stride[1])
-    values = np.full(images * channels * rows * stride[0] * pitch * stride[1] + TILE, pad_value, np.int16)
+    values = np.empty(images * channels * rows * stride[0] * pitch * stride[1] + TILE, np.int16)
+    values[-TILE:] = 0
     padded = values[:-TILE].reshape(images, channels, rows * stride[0], pitch * stride[1])
+    padded[...] = np.reshape(pad_value, (-1, 1, 1))
     padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
     if stride != (1, 1):
         dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])

@@ -184,6 +184,23 @@ def test_tiles_equal_plain():
         assert (one == 77).any()
 
 
+@pytest.mark.parametrize("geometry", [GEOMETRIES[i] for i in (3, 5, 7, 8, 9)], ids=str)
+def test_each_channel_may_be_padded_with_its_own_value(geometry):
+    layer = drawn(geometry, seed=8, high=50, predictive=True)
+    inputs, pad = layer[0], layer[9]
+    borders = np.arange(inputs.shape[1]) * 9
+    margins = ((0, 0), (0, 0), pad[:2], pad[2:])
+    padded = np.concatenate(
+        [np.pad(inputs[:, c : c + 1], margins, constant_values=9 * c) for c in range(len(borders))], axis=1
+    )
+    expected = early_termination(padded, *layer[1:9], (0, 0, 0, 0), *layer[10:])
+    for some_borders in (borders, borders.tolist()):
+        assert_exact(layer, pad_value=some_borders)
+        for result, wanted in zip(early_termination(*layer, pad_value=borders), expected, strict=True):
+            np.testing.assert_array_equal(result, wanted)
+    assert_exact(layer, pad_value=-borders)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("low", [0, -3])
 @pytest.mark.parametrize("geometry", [GEOMETRIES[i] for i in (3, 4, 5, 6, 13, 14)], ids=str)

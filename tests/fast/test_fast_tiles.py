@@ -27,8 +27,12 @@ def panels_of(weights, order, negatives_from, groups, width=pairs.FILTERS):
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_windows_lie_where_their_places_and_taps_say(geometry):
     inputs, *_, taps, stride, pad, dilation, groups = drawn(geometry, seed=3)
-    windows = tiles.lay_windows(inputs, pad, -5, taps, stride, dilation, groups)
-    padded = np.pad(inputs, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-5)
+    borders = -np.arange(inputs.shape[1])
+    windows = tiles.lay_windows(inputs, pad, borders, taps, stride, dilation, groups)
+    margins = ((0, 0), (0, 0), pad[:2], pad[2:])
+    padded = np.concatenate(
+        [np.pad(inputs[:, c : c + 1], margins, constant_values=-c) for c in range(inputs.shape[1])], axis=1
+    )
     span = [dilation[i] * (taps[i] - 1) + 1 for i in (0, 1)]
     seen = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(2, 3))
     seen = seen[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
