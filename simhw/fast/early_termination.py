@@ -98,7 +98,8 @@ def early_termination(
     tops = np.maximum(inputs.max(axis=(0, 2, 3), initial=0), border).astype(np.int64)
     packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
     if not falls or min(int(inputs.min(initial=0)), int(border.min())) < 0:
-        _by_steps(_padded(inputs, pad, pad_value), *layer, *geometry, bool(inclusive), *results, threads)
+        padded = _padded(inputs, pad, pad_value)
+        _by_steps(padded, *layer, *geometry, bool(inclusive), *results, threads)  # pyright: ignore
         return tuple(results)
     if few and complete is None:
         natural = packed.view(np.int16).reshape(len(weights), -1)[:, : weights.shape[1]]
@@ -108,7 +109,8 @@ def early_termination(
     if sums.size:
         windows = tiles.lay_windows(inputs, pad, pad_value, *geometry)
         top = max(1, int(tops.max()))
-        _by_walks(windows, top, *layer, packed, cuts, known, groups, bool(inclusive), *results, threads)
+        rest = (packed, cuts, known, groups, bool(inclusive), *results, threads)
+        _by_walks(windows, top, *layer, *rest)  # pyright: ignore
     return tuple(results)
 
 
@@ -134,7 +136,9 @@ def _packed(weights, order, negatives_from, groups, tops, threads):
         for g in range(groups):
             some = [g * group_filters + min(width * at, group_filters) for at in (first, end)]
             rising.append(
-                tiles.pack_filters(weights, order, negatives_from, width, group_filters, *some, packed)
+                tiles.pack_filters(  # pyright: ignore
+                    weights, order, negatives_from, width, group_filters, *some, packed
+                )
             )
             if tops is not None:
                 shift = g * (len(packed) // groups)
