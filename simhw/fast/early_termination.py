@@ -136,8 +136,8 @@ def _packed(weights, order, negatives_from, groups, tops, threads):
         for g in range(groups):
             some = [g * group_filters + min(width * at, group_filters) for at in (first, end)]
             rising.append(
-                tiles.pack_filters(  # pyright: ignore
-                    weights, order, negatives_from, width, group_filters, *some, packed
+                tiles.pack_filters(
+                    weights, order, negatives_from, width, group_filters, some[0], some[1], packed
                 )
             )
             if tops is not None:
