@@ -67,8 +67,10 @@ def early_termination(
     window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
     them: then only what stopping saves is computed. `out` are arrays for the three results: without them
     new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
-    work on it, by default NUMBA_NUM_THREADS.
+    work on it, by default NUMBA_NUM_THREADS. No bias is as large as 2**61.
     """
+    if max(int(np.max(bias, initial=0)), -int(np.min(bias, initial=0))) >= 1 << 61:
+        raise ValueError("bias: wants less than 2**61")
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
     shape = len(inputs), len(weights), *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)

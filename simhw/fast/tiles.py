@@ -251,14 +251,10 @@ class Tile:
     The first of a pair has the windows whose inputs `interleave` puts into the first.
     """
 
-    def __init__(self, context, builder, signature, args):
-        """The first two arguments of the function being compiled are the rows and the tile's first row."""
+    def __init__(self, context, builder):
         self.builder = builder
         self.lanes, self.instruction = _vector(context)
         self.saturating = "+avx512vnni" in context.codegen().magic_tuple()[-1].split(",") and self.lanes == 16
-        self.first_row = self.row_at(
-            context.make_array(signature.args[0])(context, builder, args[0]).data, args[1]
-        )
         self.halves = ir.VectorType(ir.IntType(16), 2 * self.lanes)
         self.vector = ir.VectorType(ir.IntType(32), self.lanes)
         self.parts = TILE // (2 * self.lanes)
@@ -266,6 +262,13 @@ class Tile:
         low = [8 * q + i for q in range(self.lanes // 4) for i in range(4)]
         self.shares = low, [i + 4 for i in low]
         self.zero = ir.Constant(self.vector, None)
+        self.first_row = None
+
+    def at_row(self, context, signature, args):
+        """Take the first two arguments of the function being compiled: rows, and the tile's first one."""
+        rows = context.make_array(signature.args[0])(context, self.builder, args[0])
+        self.first_row = self.row_at(rows.data, args[1])
+        return self
 
     def row_at(self, first, k):
         return self.builder.gep(first, [self.builder.mul(k, ir.Constant(ir.IntType(64), TILE))])
@@ -328,10 +331,18 @@ class Tile:
     def widen_into(self, totals, sums):
         """Add sums to int64 from the address `totals` on."""
         builder, wide = self.builder, ir.VectorType(ir.IntType(64), self.lanes)
-        for p, part in enumerate(self.collect(sums)):
-            address = builder.gep(totals, [ir.Constant(ir.IntType(64), p * self.lanes)])
-            value = builder.add(_load(builder, address, wide), builder.sext(part, wide))
-            builder.store(value, builder.bitcast(address, wide.as_pointer())).align = 8
+        for place, part in zip(self.places(), self.collect(sums), strict=True):
+            address = builder.gep(totals, [place])
+            self.store(builder.add(_load(builder, address, wide), builder.sext(part, wide)), address)
+
+    def store(self, value, address):
+        """Store a vector from the address of its first element on."""
+        target = self.builder.bitcast(address, value.type.as_pointer())
+        self.builder.store(value, target).align = value.type.element.width // 8
+
+    def places(self):
+        """Return the first window of each vector of consecutive windows."""
+        return [ir.Constant(ir.IntType(64), p * self.lanes) for p in range(2 * self.parts)]
 
     def indices(self, lanes):
         return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
@@ -353,7 +364,7 @@ def add_panel(typingctx, rows, row, packed, panel, start, stop, totals):
 
     def codegen(context, builder, signature, args):
         i64 = ir.IntType(64)
-        tile = Tile(context, builder, signature, args)
+        tile = Tile(context, builder).at_row(context, signature, args)
         packed = context.make_array(signature.args[2])(context, builder, args[2])
         totals = context.make_array(signature.args[6])(context, builder, args[6]).data
         skipped = builder.mul(args[3], builder.extract_value(packed.shape, 1))

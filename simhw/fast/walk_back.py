@@ -33,6 +33,7 @@ _LARGEST = (1 << 31) - 1
 _ROWS_BYTES = 1 << 18  # of inputs gathered at once: they stay in a cache while all filters meet them
 _LONG = 200  # weights that may be taken back, from which on every second sum is looked at
 _NEVER = -(1 << 62)  # no sum is lower
+_HIGHEST = (1 << 63) - 1
 
 
 def stop_plain(after, prefix, threshold, negatives_from, inclusive):
@@ -141,11 +142,11 @@ def walk_tiles(
                 row = t * height
                 lanes = wide if t == tiles - 1 else TILE
                 together = lanes == TILE and spots[t, TILE - 1] == spots[t, 0] + TILE - 1
-                if known:
+                if known and not together:
                     for m in range(base, min(base + FILTERS, end)):
                         for i in range(lanes):
                             totals[m - base, i] = all_sums[spots[t, i] + m * count]
-                else:
+                elif not known:
                     for f in range(FILTERS):
                         totals[f] = bias[min(base + f, end - 1)]
                     start = 0
@@ -160,33 +161,48 @@ def walk_tiles(
                     if negatives_from[m] == size:
                         top = np.int64(_NEVER)
                     by_pairs = np.int64(size - negatives_from[m] > _LONG)
+                    at, begin = spots[t, 0] + m * count, (m - base) * TILE
+                    if prefix[m] > 0:
+                        so_far[:] = bias[m]
+                        start = 0
+                        for k in range(owners[m], owners[m + 1]):
+                            _add_products(rows, row, order, weights, m, start, ends[k], so_far)
+                            start = ends[k]
+                        limit = thresholds[m]
+                        if inclusive and limit < _HIGHEST:
+                            limit += 1
+                        if known and together:
+                            _mark_below(so_far, limit, all_sums, at, all_totals, begin)
+                        else:
+                            _mark_below(so_far, limit, all_totals, begin, all_totals, begin)
                     # no array gets a second name in here: references would be counted for each tile, filter
-                    if together and prefix[m] == 0:
+                    if together and known and prefix[m] == 0:
+                        late = _walk_back(
+                            rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_sums, at,
+                            all_sums, all_macs, all_stopped, at,
+                        )  # fmt: skip
+                    elif together:
                         late = _walk_back(
                             rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
-                            (m - base) * TILE, all_sums, all_macs, all_stopped, spots[t, 0] + m * count,
+                            begin, all_sums, all_macs, all_stopped, at,
                         )  # fmt: skip
                     else:
-                        if prefix[m] > 0:
-                            so_far[:] = bias[m]
-                            start = 0
-                            for k in range(owners[m], owners[m + 1]):
-                                _add_products(rows, row, order, weights, m, start, ends[k], so_far)
-                                start = ends[k]
-                            for i in range(TILE):
-                                if so_far[i] < thresholds[m] or (inclusive and so_far[i] == thresholds[m]):
-                                    totals[m - base, i] = -_NEVER
                         late = _walk_back(
                             rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
-                            (m - base) * TILE, own_sums, own_macs, own_stopped, 0,
+                            begin, own_sums, own_macs, own_stopped, 0,
                         )  # fmt: skip
+                        if prefix[m] > 0:
+                            _put_predicted(
+                                all_totals, begin, so_far, prefix[m], own_sums, own_macs, own_stopped, 0
+                            )
                         for i in range(lanes):
                             spot = spots[t, i] + m * count
                             all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
                             all_stopped[spot] = own_stopped[i]
-                            if own_sums[i] == -_NEVER:
-                                all_sums[spot], all_macs[spot] = so_far[i], prefix[m]
-                                all_stopped[spot] = BY_PREDICTION
+                    if together and prefix[m] > 0:
+                        _put_predicted(
+                            all_totals, begin, so_far, prefix[m], all_sums, all_macs, all_stopped, at
+                        )
                     for i in range(lanes if late else 0):
                         spot = spots[t, i] + m * count
                         while late >> i & 1 and all_macs[spot] > negatives_from[m] + 1:
@@ -265,7 +281,7 @@ def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
     """Add to totals, int64 [TILE], the products of weights start..stop, whose sums fit an int32."""
 
     def codegen(context, builder, signature, args):
-        tile = Tile(context, builder, signature, args)
+        tile = Tile(context, builder).at_row(context, signature, args)
         own = _Filter(tile, context, signature, args)
         j, sums = args[5], [tile.zero] * (2 * tile.parts)
         for step, products in ((2, own.pair), (1, own.single)):
@@ -285,6 +301,59 @@ def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
 
 
 @intrinsic
+def _mark_below(typingctx, so_far, limit, source, at, totals, begin):
+    """Copy source[at : at + TILE] to totals, from `begin` on, but for sums so_far [TILE] below limit.
+
+    In their place stands a total that never falls below zero.
+    """
+
+    def codegen(context, builder, signature, args):
+        tile = Tile(context, builder)
+        so_far, source, totals = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4)
+        )
+        wide = ir.VectorType(ir.IntType(64), tile.lanes)
+        limit, mark = _spread(builder, args[1], tile.lanes), ir.Constant(wide, [-_NEVER] * tile.lanes)
+        for place in tile.places():
+            sums = _load(builder, builder.gep(so_far, [place]), wide)
+            total = _load(builder, builder.gep(source, [builder.add(args[3], place)]), wide)
+            below = builder.icmp_signed("<", sums, limit)
+            address = builder.gep(totals, [builder.add(args[5], place)])
+            tile.store(builder.select(below, mark, total), address)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(so_far, i64, source, i64, totals, i64), codegen
+
+
+@intrinsic
+def _put_predicted(typingctx, totals, begin, so_far, taken, sums, macs, stopped, at):
+    """Write so_far [TILE], `taken` and BY_PREDICTION from `at` on, where `_mark_below` has marked totals."""
+
+    def codegen(context, builder, signature, args):
+        tile = Tile(context, builder)
+        totals, so_far, *targets = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 5, 6)
+        )
+        i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        wide = ir.VectorType(i64, tile.lanes)
+        mark = ir.Constant(wide, [-_NEVER] * tile.lanes)
+        taken = _spread(builder, builder.trunc(args[3], i32), tile.lanes)
+        why = ir.Constant(ir.VectorType(i8, tile.lanes), [BY_PREDICTION] * tile.lanes)
+        for place in tile.places():
+            found = _load(builder, builder.gep(totals, [builder.add(args[1], place)]), wide)
+            hit = builder.icmp_signed("==", found, mark)
+            value = _load(builder, builder.gep(so_far, [place]), wide)
+            for target, new in zip(targets, (value, taken, why), strict=True):
+                address = builder.gep(target, [builder.add(args[7], place)])
+                tile.store(builder.select(hit, new, _load(builder, address, new.type)), address)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(totals, i64, so_far, i64, sums, macs, stopped, i64), codegen
+
+
+@intrinsic
 def _walk_back(
     typingctx, rows, row, order, weights, m, negatives_from, top, pairs, complete, begin, sums, macs,
     stopped, at,
@@ -299,7 +368,7 @@ def _walk_back(
 
     def codegen(context, builder, signature, args):
         i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        tile = Tile(context, builder, signature, args)
+        tile = Tile(context, builder).at_row(context, signature, args)
         own = _Filter(tile, context, signature, args)
         complete, sums, macs, stopped = (
             builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[first]])
@@ -307,7 +376,7 @@ def _walk_back(
         )
         wide = ir.VectorType(i64, tile.lanes)
         top = _spread(builder, args[6], tile.lanes)
-        places = [ir.Constant(i64, p * tile.lanes) for p in range(2 * tile.parts)]
+        places = tile.places()
         complete = [_load(builder, builder.gep(complete, [place]), wide) for place in places]
         begun = []
         for total in complete:
@@ -418,8 +487,7 @@ def _walk_back(
                 (macs, builder.sub(everything, taken)),
                 (stopped, builder.zext(alive, ir.VectorType(i8, tile.lanes))),
             ):
-                address = builder.bitcast(builder.gep(target, [place]), value.type.as_pointer())
-                builder.store(value, address).align = value.type.element.width // 8
+                tile.store(value, builder.gep(target, [place]))
             beyond = builder.icmp_signed("==", begun[p], tile.splat(_LARGEST))
             bits = builder.zext(builder.bitcast(beyond, ir.IntType(tile.lanes)), i64)
             late = builder.or_(late, builder.shl(bits, place))

@@ -231,3 +231,11 @@ def test_arrays_to_write_to_that_do_not_fit_are_refused():
             ValueError, match=r"^out: wants contiguous arrays \(3, 17, 13, 13\) of int64, int32"
         ):
             early_termination(*layer, out=wrong)
+
+
+@pytest.mark.parametrize("bias", [1 << 61, -(1 << 61)])
+def test_a_bias_too_large_for_a_sum_is_refused(bias):
+    layer = list(drawn(GEOMETRIES[4], seed=6))
+    layer[3] = np.full(17, bias)
+    with pytest.raises(ValueError, match=r"^bias: wants less than 2\*\*61$"):
+        early_termination(*layer)

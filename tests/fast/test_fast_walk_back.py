@@ -77,7 +77,7 @@ def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **opti
 @pytest.mark.parametrize("predictive", [False, True], ids=["exact", "predictive"])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_walks_equal_plain_and_leave_alone_what_is_not_theirs(geometry, predictive):
-    for inclusive, known in ((False, False), (True, False), (False, True)):
+    for inclusive, known in ((False, False), (True, False), (False, True), (True, True)):
         assert_walks(geometry, 1, inclusive, known, predictive=predictive)
         assert_walks(geometry, 2, inclusive, known, some_tiles=(0, 1), predictive=predictive)
 
@@ -88,10 +88,11 @@ def test_walks_equal_plain_and_leave_alone_what_is_not_theirs(geometry, predicti
     within=st.sampled_from([(-2, 2), (-100, 100), (LOWEST, HIGHEST), (LOWEST, LOWEST), (-9, -1)]),
     predictive=st.booleans(),
     inclusive=st.booleans(),
+    known=st.booleans(),
 )
-def test_drawn_walks_equal_plain(seed, high, within, predictive, inclusive):
+def test_drawn_walks_equal_plain(seed, high, within, predictive, inclusive, known):
     geometry = any_geometry(np.random.default_rng(seed))
-    assert_walks(geometry, seed, inclusive, high=high, predictive=predictive, weights_within=within)
+    assert_walks(geometry, seed, inclusive, known, high=high, predictive=predictive, weights_within=within)
 
 
 @pytest.mark.parametrize("limit", [1, 1000, 40000, 1 << 20])
