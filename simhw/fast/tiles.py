@@ -43,7 +43,8 @@ def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
     values = np.empty(images * channels * rows * stride[0] * pitch * stride[1] + TILE, np.int16)
     values[-TILE:] = 0
     padded = values[:-TILE].reshape(images, channels, rows * stride[0], pitch * stride[1])
-    padded[...] = np.reshape(pad_value, (-1, 1, 1))
+    if padded.shape[2:] != (height, width):
+        padded[...] = np.asarray(pad_value, np.int16).reshape(-1, 1, 1)
     padded[:, :, pad[0] : pad[0] + height, pad[2] : pad[2] + width] = inputs
     if stride != (1, 1):
         dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
