@@ -18,6 +18,17 @@ Array = NDArray[Any]
 Steps = Generator[Event, Any, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The pooling that alone reads a layer's output: window, stride, and the size of what it makes."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]  # top, left
+    height: int
+    width: int
+
+
 class Layer(Protocol):
     """What a dataflow sees of one layer of a trace. Arrays are read-only."""
 
@@ -45,6 +56,14 @@ class Layer(Protocol):
     def expected(self) -> Array: ...
     @property
     def ordering(self) -> Any: ...  # of the transform that ordered its weights, or None
+
+    # its place in the network, where nothing but pooling, joining and flattening lies between two layers
+    @property
+    def fed_by(self) -> tuple[str, ...] | None: ...  # layers whose outputs it reads; None: other things, too
+    @property
+    def feeds(self) -> tuple[str, ...] | None: ...  # layers that read its output; None: other things, too
+    @property
+    def pool(self) -> Pool | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ Every function compiled by numba has a twin of the same name ending in `_plain`,
 which is its definition. Each compiles at its first call and is kept on disk after that.
 """
 
+from simhw.fast.column_schedule import play_columns
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
 from simhw.fast.early_termination import (
@@ -13,6 +14,7 @@ from simhw.fast.early_termination import (
     early_termination,
     early_termination_plain,
 )
+from simhw.fast.lane_work import deal_lanes
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.row_stationary import pass_timing
@@ -29,10 +31,12 @@ __all__ = [
     "conv_accumulate",
     "conv_accumulate_plain",
     "conv_float32",
+    "deal_lanes",
     "early_termination",
     "early_termination_plain",
     "nonzero_taps",
     "pass_timing",
+    "play_columns",
     "play_passes",
     "requantize",
     "rlc_decode",

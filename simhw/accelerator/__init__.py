@@ -14,7 +14,8 @@ import numpy as np
 
 import simhw
 from simhw import core
-from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, dataflow_kinds, twin_kinds
+from simhw.accelerator.network import Network
+from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, Pool, dataflow_kinds, twin_kinds
 from simhw.core.machine import Machine
 from simhw.description import Description, load_accelerator, load_mapping
 from simhw.energy import Pricer
@@ -41,6 +42,10 @@ class LayerView:
     reads_network_input: bool
     given: Array | None = None
     orders: bool = False  # whether the machine wants weights by sign
+    negatives: str = "original"  # and in which order those below zero
+    fed_by: tuple[str, ...] | None = None
+    feeds: tuple[str, ...] | None = None
+    pool: Pool | None = None
 
     @property
     def name(self) -> str:
@@ -85,7 +90,9 @@ class LayerView:
     @functools.cached_property
     def ordering(self) -> sign_order.Ordering | None:
         """Each filter's weights in the order of the transform `sign_order`, if the machine asks for it."""
-        return sign_order.apply(np.asarray(self.weights), where=self.name) if self.orders else None
+        if not self.orders:
+            return None
+        return sign_order.apply(np.asarray(self.weights), self.negatives, where=self.name)
 
 
 def simulate(
@@ -119,7 +126,7 @@ def simulate(
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = _Run(description, source, engine, values, log)
-    chosen = _chosen_layers(source, layers, description.transforms)
+    chosen = _chosen_layers(source, layers, description)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     done: list[LayerResult] = []
@@ -176,7 +183,7 @@ def plan_mapping(
     return {name: dataflow.map_shape(name, shape) for name, shape in layers}
 
 
-def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequence[str]) -> list[LayerView]:
+def _chosen_layers(trace: Trace, names: Sequence[str] | None, description: Description) -> list[LayerView]:
     if names is not None:
         if isinstance(names, str) or not names:
             raise DescriptionError(f"layers: wants names of layers in a list, got {names!r}")
@@ -186,8 +193,21 @@ def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequen
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
-    orders = "sign_order" in transforms
-    return [LayerView(layer, reads[layer.name] == entrance, orders=orders) for layer in chosen]
+    orders = "sign_order" in description.transforms
+    negatives = getattr(description.options, "negatives", "original")
+    network = Network(trace)
+    return [
+        LayerView(
+            layer,
+            reads[layer.name] == entrance,
+            orders=orders,
+            negatives=negatives,
+            fed_by=network.fed_by(layer.name),
+            feeds=network.feeds(layer.name),
+            pool=network.pool(layer.name),
+        )
+        for layer in chosen
+    ]
 
 
 def _phases(
