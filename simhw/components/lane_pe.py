@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from simhw import core
-from simhw.components.global_buffer import BufferRegion
 from simhw.components.register_file import RegisterFile
 
 
@@ -57,6 +56,21 @@ class PredictiveActivationUnit(core.Component, kind="pau"):
         return total <= threshold if inclusive else total < threshold
 
 
+class IoMemory(core.Component, kind="io_memory"):
+    """The small SRAM of a PE that holds inputs in one half and outputs in the other; they change roles."""
+
+    ACTIONS = ("read", "write")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        size_kib: core.Size
+        word_bits: core.Count = 16
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        return {"sram_bits": int(spec.size_kib * 1024 * 8)}
+
+
 class PoolingUnit(core.Component, kind="pooling_unit"):
     """Takes the outputs of a PE, one after another, and hands on what is left of each pooled window."""
 
@@ -99,7 +113,7 @@ class LanePE(core.Component, kind="lane_pe"):
         inner: Any = self.parts(spec)
         self.weights = RegisterFile(sim, f"{name}.weights", inner["weights"][1])
         self.indexes = RegisterFile(sim, f"{name}.indexes", inner["indexes"][1])
-        self.io = BufferRegion(sim, f"{name}.io", inner["io"][1])
+        self.io = IoMemory(sim, f"{name}.io", inner["io"][1])
         self.pool = PoolingUnit(sim, f"{name}.pool", inner["pool"][1])
         self.lanes = [MacLane(sim, f"{name}.lane{k}", inner[f"lane{k}"][1]) for k in range(spec.lanes)]
         self.paus = [
@@ -116,7 +130,7 @@ class LanePE(core.Component, kind="lane_pe"):
         found: dict[str, tuple[type[core.Component], core.Spec]] = {
             "weights": (RegisterFile, words),
             "indexes": (RegisterFile, words),
-            "io": (BufferRegion, BufferRegion.Spec(size_kib=spec.io_kib, word_bits=spec.word_bits)),
+            "io": (IoMemory, IoMemory.Spec(size_kib=spec.io_kib, word_bits=spec.word_bits)),
             "pool": (
                 PoolingUnit,
                 PoolingUnit.Spec(word_bits=spec.word_bits, words_per_cycle=spec.pool_words),

@@ -23,7 +23,7 @@ fast: Any = untyped_fast  # numba's functions carry no types
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
 LOST = (
     "lockstep", "no_window", "parking", "stream", "barrier", "no_filter", "no_portion",
-    "exchange", "pooling", "dram_filters", "dram_inputs", "dram_outputs",
+    "row_bus", "pooling", "dram_filters", "dram_inputs", "dram_outputs",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             grid=True,
             about="the array",
         ),
-        "noc": Role(about="broadcasts along rows and columns"),
+        "noc": Role(fields=("row_words",), about="broadcasts along rows and columns"),
         "dram": Role(fields=("word_bits", "clock_mhz"), about="off-chip memory"),
     }
     TRANSFORMS = ("sign_order",)
@@ -66,6 +66,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         super().__init__(parts, options, clock_mhz)
         self.pes: Any = parts["pes"].spec
         self.dram: Any = parts["dram"].spec
+        self.row_words: int = getattr(parts["noc"].spec, "row_words", 1)
         self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
 
     # plan

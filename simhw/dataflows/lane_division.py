@@ -95,7 +95,7 @@ class Division:
             link=-(-words * bits // link),
             present=present.reshape(-1),
             inputs=moves.link_words(moves.inputs, "inputs"),
-            exchange=moves.exchange_cycles(),
+            carrying=-(-moves.slowest.reshape(-1) // self.dataflow.row_words),
             pooling=moves.pooling_cycles(),
             outputs=moves.link_words(moves.outputs, "outputs"),
             room=2 if halves else 1,
@@ -213,10 +213,6 @@ class Moves:
         if self.division.on_chip[side]:
             return np.zeros(words.size, dtype=np.int64)
         return -(-words.reshape(-1) * self.division.pes.word_bits // self.division.dataflow.dram.word_bits)
-
-    def exchange_cycles(self) -> Counts:
-        """Return how long the buses of the rows take to hand on what is on chip: a word a cycle."""
-        return self.slowest.reshape(-1) * (1 if self.division.on_chip["inputs"] else 0)
 
     def pooling_cycles(self) -> Counts:
         serial = self.division.options.pooling == "serial" and self.pooled is not None

@@ -18,7 +18,7 @@ fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
 
 INPUTS, FILTERS, OUTPUTS = 0, 1, 10_000  # requesters of the link; columns follow FILTERS in their order
-STALLS = ("dram_inputs", "exchange", "dram_outputs", "pooling")  # of the whole array
+STALLS = ("dram_inputs", "row_bus", "dram_outputs", "pooling")  # of the whole array
 WAITS = ("stream", "dram_filters", "barrier", "no_portion", "no_filter")  # of single PEs
 
 
@@ -30,7 +30,7 @@ class Rounds:
     link: Counts  # link words that bring a unit [rounds, steps, columns, units]; 0: no unit
     present: Counts  # rows of PEs that take part
     inputs: Counts  # link words
-    exchange: Counts  # cycles
+    carrying: Counts  # cycles in which buses hand on inputs
     pooling: Counts  # cycles
     outputs: Counts  # link words
     room: int  # units of weights that the buffers hold
@@ -59,7 +59,7 @@ def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
 def _by_recurrence(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
     link = machine["dram"]
     summary, waits, _ = fast.play_columns(
-        rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.exchange, rounds.pooling,
+        rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.carrying, rounds.pooling,
         rounds.outputs, rounds.room, (link.clock.cycles, link.clock.ticks), link.spec.latency_cycles,
     )  # fmt: skip
     cycles, *stalls, busy = summary.tolist()
@@ -79,7 +79,7 @@ def _fits_int64(machine: Machine, rounds: Rounds) -> bool:
     clock = machine["dram"].clock
     words = int(rounds.inputs.sum() + rounds.link.sum() + rounds.outputs.sum())
     transactions = int(np.count_nonzero(rounds.link)) + 2 * len(rounds.present)
-    cycles = int(rounds.work.sum() + rounds.exchange.sum() + rounds.pooling.sum())
+    cycles = int(rounds.work.sum() + rounds.carrying.sum() + rounds.pooling.sum())
     cycles += (words + transactions) * -(-clock.cycles // clock.ticks)
     cycles += transactions * machine["dram"].spec.latency_cycles
     return (cycles + words) * max(clock.cycles, clock.ticks) < 1 << 62
@@ -116,9 +116,10 @@ class Schedule:
             since = sim.cycle
             yield self.dram.read(INPUTS, int(rounds.inputs[r]), "inputs")
             self._stalled("dram_inputs", since)
+            left = int(rounds.carrying[r]) - (sim.cycle - since)
             since = sim.cycle
-            yield sim.timeout(int(rounds.exchange[r]))
-            self._stalled("exchange", since)
+            yield sim.timeout(max(left, 0))
+            self._stalled("row_bus", since)
             since = sim.cycle
             if written is not None:
                 yield written

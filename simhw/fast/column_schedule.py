@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-CYCLES, INPUTS, EXCHANGE, OUTPUTS, POOLING, BUSY = 0, 1, 2, 3, 4, 5
+CYCLES, INPUTS, ROW_BUS, OUTPUTS, POOLING, BUSY = 0, 1, 2, 3, 4, 5
 SUMMARY = 6
 STREAM, FILTERS, BARRIER, NO_PORTION, NO_FILTER = 0, 1, 2, 3, 4
 WAITS = 5
 
 
-def play_columns_plain(work, link, present, inputs, exchange, pooling, outputs, room, clock, latency):
+def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
     """Play rounds of an array of PEs, cycle by cycle.
 
     work [rounds, steps, columns, units, rows] are the cycles for which each PE works on each unit of
@@ -20,14 +20,14 @@ def play_columns_plain(work, link, present, inputs, exchange, pooling, outputs, 
     its PEs are done with. A PE goes through the units of its column at its own pace. Only the first
     present[r] rows of PEs take part in round r.
 
-    A round begins by reading inputs[r] words, then moves what is on chip for exchange[r] cycles, then
-    waits for the outputs of the round before to have left. It ends when all PEs are done; after pooling[r]
-    cycles its outputs[r] words begin to leave, and the next round begins. The link moves a word per edge
-    of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles more, and the words
+    A round begins by reading inputs[r] words, while buses carry them to the PEs for carrying[r] cycles at
+    least; then it waits for the outputs of the round before to have left. It ends when all PEs are done;
+    after pooling[r] cycles its outputs[r] words begin to leave, and the next round begins. The link moves
+    a word per edge of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles more, and the words
     are there. It serves whole transactions, first who asked first; in one cycle inputs, then columns in their
     order, then outputs.
 
-    Returns int64 [cycles, waits for inputs, exchange, outputs, pooling, cycles of a busy link]; each PE's
+    Returns int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link]; each PE's
     waits [5, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
     on the link, at the BARRIER, for rounds without a portion or a filter for it; [rounds, 2] the cycles in
     which the PEs begin and end each round.
@@ -45,8 +45,8 @@ def play_columns_plain(work, link, present, inputs, exchange, pooling, outputs, 
     asking: dict[int, tuple[int, int]] = {}  # requester: (cycle, words)
     done_at: dict[int, int] = {}  # requester: when its words are there
     free_tick = free_at = busy = 0
-    stalls = {kind: 0 for kind in (INPUTS, EXCHANGE, OUTPUTS, POOLING)}
-    cycle, r, stage, since = 0, 0, "ask", 0
+    stalls = {kind: 0 for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)}
+    cycle, r, stage, since, begun_at = 0, 0, "ask", 0, 0
     last = columns + 1  # the requester that writes outputs; 0 reads inputs
     written = True
 
@@ -63,19 +63,20 @@ def play_columns_plain(work, link, present, inputs, exchange, pooling, outputs, 
                 del done_at[requester]
                 again = True
                 if requester == 0:
-                    stage = "exchange"
+                    stage = "carry"
                 elif requester == last:
                     written = True
             if stage == "ask" and r < rounds:
-                again, since = True, cycle
+                again, since, begun_at = True, cycle, cycle
                 if inputs[r]:
                     asking[0], stage = (cycle, int(inputs[r])), "inputs"
                 else:
-                    stage = "exchange"
-            if stage == "exchange":
+                    stage = "carry"
+            if stage == "carry":
                 stalls[INPUTS] += cycle - since
-                stalls[EXCHANGE] += int(exchange[r])
-                since, stage, again = cycle + int(exchange[r]), "outputs", True
+                since = max(cycle, begun_at + int(carrying[r]))
+                stalls[ROW_BUS] += since - cycle
+                stage, again = "outputs", True
             if stage == "outputs" and cycle >= since and written:
                 stalls[OUTPUTS] += cycle - since
                 stage, again, spans[r, 0] = "work", True, cycle
@@ -146,12 +147,12 @@ def play_columns_plain(work, link, present, inputs, exchange, pooling, outputs, 
             if free_at == cycle:
                 continue
         cycle += 1
-    summary = [cycle, *(stalls[kind] for kind in (INPUTS, EXCHANGE, OUTPUTS, POOLING)), busy]
+    summary = [cycle, *(stalls[kind] for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)), busy]
     return np.array(summary, np.int64), waits, spans
 
 
 @njit(cache=True)
-def play_columns(work, link, present, inputs, exchange, pooling, outputs, room, clock, latency):
+def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
     rounds, steps, columns, units, rows = work.shape
     waits = np.zeros((WAITS, rows, columns), np.int64)
     spans = np.zeros((rounds, 2), np.int64)
@@ -186,8 +187,8 @@ def play_columns(work, link, present, inputs, exchange, pooling, outputs, room, 
     free_tick = busy = 0
     r = 0
     at_link = True  # whether inputs of round r are still to come, asked for at `since`
-    since = 0
-    begun = -1
+    since = asked_at = np.int64(0)
+    begun = np.int64(-1)
     leaving = np.int64(0)  # words of outputs that ask for the link at `left_since`
     left_since = written = np.int64(0)
     while True:
@@ -198,9 +199,10 @@ def play_columns(work, link, present, inputs, exchange, pooling, outputs, room, 
                 at_link = False
                 moving = True
             if r < rounds and not at_link and begun < 0 and leaving == 0:
-                moved += exchange[r]
-                wait_outputs += max(written - (since + exchange[r]), 0)
-                begun = max(since + exchange[r], written)
+                carried = max(since, asked_at + carrying[r])
+                moved += carried - since
+                wait_outputs += max(written - carried, 0)
+                begun = max(carried, written)
                 spans[r, 0] = begun
                 pe_end[:] = begun
                 moving = True
@@ -239,7 +241,7 @@ def play_columns(work, link, present, inputs, exchange, pooling, outputs, room, 
                         else:
                             waits[BARRIER, p, c] += end - pe_end[p, c]
                 pooled += pooling[r]
-                since = left_since = written = end + pooling[r]
+                since = asked_at = left_since = written = end + pooling[r]
                 leaving = outputs[r]
                 r += 1
                 begun = -1

@@ -115,7 +115,7 @@ class LayerRun:
         self.news = [simpy.Event(self.sim) for _ in range(self.pes.columns)]  # of the next unit
         self.taken = [0] * self.pes.columns  # units of the rounds before
         self.meetings: dict[tuple[int, int, int], list[Any]] = {}
-        self.stalls: dict[str, int] = dict.fromkeys(("dram_inputs", "exchange", "dram_outputs", "pooling"), 0)
+        self.stalls: dict[str, int] = dict.fromkeys(("dram_inputs", "row_bus", "dram_outputs", "pooling"), 0)
         self.executed = self.cut = self.by_sign = self.by_prediction = self.cycles = 0
         self.missed: list[int] = []
 
@@ -329,10 +329,11 @@ class LayerRun:
         asked = 0 if self.kept_inputs else self._link_words(total * self.spec.word_bits)
         yield self.dram.read(INPUTS, asked)
         self._stalled("dram_inputs", since)
+        carried = since + -(-slowest // self.noc.spec.row_words)
         since = self.sim.cycle
-        if self.kept_inputs:
-            yield self.sim.timeout(slowest)
-        self._stalled("exchange", since)
+        if carried > since:
+            yield self.sim.timeout(carried - since)
+        self._stalled("row_bus", since)
 
     def _pool(self, round: Round) -> Generator[simpy.Event, Any, int]:
         """Pool what the round has computed; return the values that are left."""

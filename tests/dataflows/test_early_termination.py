@@ -72,12 +72,14 @@ class LaneRig:
         return sim, outcome.outputs[layer.name], outcome.details[layer.name]
 
 
-def rig(rows: int = 2, columns: int = 2, options: Any = None, dram: Any = None, **pes: Any) -> LaneRig:
+def rig(
+    rows: int = 2, columns: int = 2, options: Any = None, dram: Any = None, row_words: int = 4, **pes: Any
+) -> LaneRig:
     spec = replace(LanePE.Spec(io_kib=0.25, weight_words=16, lanes=2), **pes)
     return LaneRig(
         {
             "pes": Part(kind=LanePE, spec=spec, rows=rows, columns=columns),
-            "noc": Part(kind=LaneNoc, spec=LaneNoc.Spec()),
+            "noc": Part(kind=LaneNoc, spec=LaneNoc.Spec(row_words=row_words)),
             "dram": Part(kind=DramLink, spec=DramLink.Spec(**(dram or {"clock_mhz": 2400}))),
         },
         options or EarlyTermination.Options(),
@@ -166,6 +168,7 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
             "word_bits": rng.choice([16, 64, 128]),
             "latency_cycles": rng.choice([0, 9]),
         },
+        row_words=rng.randint(1, 5),
         lanes=rng.randint(1, 5),
         weight_words=rng.choice([1, 8, 16, 64]),
         io_kib=rng.choice([0.0625, 0.25, 1.0]),
@@ -342,14 +345,14 @@ def test_signed_inputs_may_be_refused() -> None:
 
 
 def test_activations_on_chip_are_handed_on_along_the_rows() -> None:
-    """A row's bus moves a word a cycle, so the row with the most inputs decides; as printed it is free."""
+    """A row's bus moves four words a cycle, the row with the most inputs decides; as printed it is free."""
     layer = OrderedLayer(replace(SQUARE, in_height=4), activation=None)
     machine = rig(1, 2, io_kib=1.0)
     kept = replace(machine, places={"inputs": "chip", "outputs": "chip"})
-    assert assert_alike(kept, layer)["stall_cycles"]["exchange"] == 4 * 4 * 6
+    assert assert_alike(kept, layer)["stall_cycles"]["row_bus"] == 4 * 4 * 6 // 4
     assert kept.run(layer)[0].ledger["dram", "write"] == 0
     free = with_options(kept, activations="as_printed")
-    assert "exchange" not in assert_alike(free, layer)["stall_cycles"]
+    assert "row_bus" not in assert_alike(free, layer)["stall_cycles"]
     assert free.run(layer)[0].ledger["noc.rows", "send"] == 0
 
 

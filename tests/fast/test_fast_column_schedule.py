@@ -13,6 +13,7 @@ from simhw.fast.column_schedule import (
     NO_FILTER,
     NO_PORTION,
     OUTPUTS,
+    ROW_BUS,
     STREAM,
     play_columns,
     play_columns_plain,
@@ -77,6 +78,17 @@ def test_rounds_wait_for_inputs_and_for_the_outputs_before_them() -> None:
     # inputs 0-4, filters of both rounds 4-6; round one 5-10; inputs 10-14, outputs 14-21; round two 21-26
     assert spans.tolist() == [[5 - 1, 10], [21, 26]]
     assert summary[[CYCLES, INPUTS, OUTPUTS]].tolist() == [33, 8, 7 + 7]
+
+
+def test_inputs_are_carried_while_they_are_read() -> None:
+    work, link = np.full((1, 1, 1, 1, 1), 5), np.ones((1, 1, 1, 1), np.int64)
+    none, one = np.zeros(1, np.int64), np.array([1])
+    for words, carrying, begins in ((4, 3, 4), (4, 9, 9), (0, 9, 9)):
+        summary, _, spans = play_columns(
+            work, link, one, np.array([words]), np.array([carrying]), none, none, 2, (1, 1), 0
+        )
+        assert spans[0, 0] == begins
+        assert summary[INPUTS] + summary[ROW_BUS] == begins
 
 
 def test_pes_without_a_portion_or_a_filter_are_booked_so() -> None:
