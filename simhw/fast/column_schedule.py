@@ -23,9 +23,9 @@ def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, 
     A round begins by reading inputs[r] words, while buses carry them to the PEs for carrying[r] cycles at
     least; then it waits for the outputs of the round before to have left. It ends when all PEs are done;
     after pooling[r] cycles its outputs[r] words begin to leave, and the next round begins. The link moves
-    a word per edge of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles more, and the words
-    are there. It serves whole transactions, first who asked first; in one cycle inputs, then columns in their
-    order, then outputs.
+    a word per edge of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles
+    more, and the words are there. It serves whole transactions, first who asked first; in one cycle inputs,
+    then columns in their order, then outputs.
 
     Returns int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link]; each PE's
     waits [5, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
