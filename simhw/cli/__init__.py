@@ -413,8 +413,8 @@ def run(
     _raise_if_outputs_differ([result])
 
 
-@app.command()
-def tune(
+@app.command("tune")
+def tune_(
     recipe: Annotated[
         str,
         typer.Argument(

@@ -126,7 +126,7 @@ def _param(layer: NetworkLayer, after: Array, lost: Array, costs: Array, n: int,
         most = math.floor(q * lost.size)
         limit = int(np.partition(lost, most)[most])
     else:
-        limit = int(after.max(initial=0)) + 1
+        limit = int(after.max()) + 1  # every window that was seen stops
     threshold = cut_down(limit, fraction)
     if (threshold, n) == speculation.EXACT:  # which has a meaning of its own
         threshold = -math.ldexp(1.0, -fraction)

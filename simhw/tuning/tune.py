@@ -18,8 +18,6 @@ from simhw.tuning.network import Network, network_of
 from simhw.tuning.recipe import Recipe, load_recipe
 from simhw.tuning.search import (
     Case,
-    ParamCNN,
-    Simulated,
     global_optimization_pass,
     kernel_profiling_pass,
     local_optimization_pass,
@@ -48,6 +46,8 @@ def tune(
 ) -> list[Tuned]:
     """Return a tuning for each budget of a recipe, the smallest first.
 
+    The search is greedy, and of a larger budget may end with more operations than of a smaller one: then
+    the larger one has the smaller one's parameters, and its `reached` says from which budget they are.
     `journal` is a file in which the search is kept as it goes; with `resume` one that was broken off goes
     on, and ends as it would have. It is removed at the end. `command` is noted in the tunings. `progress`
     is told (steps done, steps in all, what is done).
@@ -60,7 +60,7 @@ def tune(
     book = Journal(journal, search, resume=resume)
     try:
         case = Case(network, chosen, book)
-        tunings = [_for_budget(case, budget, digests, command, progress) for budget in chosen.budgets]
+        tunings = _tunings(case, digests, command, progress)
     finally:
         book.close()
     tuned = [Tuned(tuning, None) for tuning in tunings]
@@ -90,9 +90,31 @@ def _refuse_unfit(recipe: Recipe, network: Network) -> None:
         raise TuningError(faults)
 
 
+def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progress | None) -> list[Tuning]:
+    found: list[Tuning] = []
+    for budget in case.recipe.budgets:
+        layers, reached = _for_budget(case, budget, progress)
+        if found and found[-1].reached["macs"] <= reached["macs"]:
+            layers, reached = dict(found[-1].layers), dict(found[-1].reached)
+        made = {"simhw": simhw.__version__, "command": command, **case.network.provenance}
+        found.append(
+            Tuning(
+                name=f"{case.recipe.workload.name}-{budget:g}",
+                workload=case.recipe.workload.name,
+                digests=digests,
+                layers=layers,
+                recipe={"budget": budget, **case.recipe.to_dict()},
+                reached=reached,
+                made={name: value for name, value in made.items() if value},
+            )
+        )
+    return found
+
+
 def _for_budget(
-    case: Case, budget: float, digests: dict[str, str], command: str, progress: Progress | None
-) -> Tuning:
+    case: Case, budget: float, progress: Progress | None
+) -> tuple[dict[str, Speculation], dict[str, Any]]:
+    """Return what each layer that predicts has, and what the network did with it."""
     limit = case.limit(budget)
     param_k = kernel_profiling_pass(case, limit, progress)
     param_l = local_optimization_pass(case, limit, param_k, progress)
@@ -105,21 +127,9 @@ def _for_budget(
         for name, one in param_cnn.items()
         if not all(param.is_exact for param in one.params)
     }
-    made = {"simhw": simhw.__version__, "command": command, **case.network.provenance}
-    return Tuning(
-        name=f"{case.recipe.workload.name}-{budget:g}",
-        workload=case.recipe.workload.name,
-        digests=digests,
-        layers=layers,
-        recipe={"budget": budget, **case.recipe.to_dict()},
-        reached=_reached(case, param_cnn, found),
-        made={name: value for name, value in made.items() if value},
-    )
-
-
-def _reached(case: Case, param_cnn: ParamCNN, found: Simulated) -> dict[str, Any]:
     images = case.network.images
-    return {
+    reached = {
+        "budget": budget,
         "images": images,
         "lost_images": found.lost,
         "loss": round(100 * found.lost / images, 4),
@@ -127,6 +137,7 @@ def _reached(case: Case, param_cnn: ParamCNN, found: Simulated) -> dict[str, Any
         "exact_macs": case.exact_network().macs,
         "macs": found.macs,
     }
+    return layers, reached
 
 
 def _summary(recipe: Recipe, measured: Measured) -> dict[str, Any]:
