@@ -38,6 +38,10 @@ class TransformError(SimhwError):
     """A transform was asked for what its layer does not allow."""
 
 
+class TuningError(SimhwError):
+    """A tuning file or its recipe is wrong, or belongs to another network."""
+
+
 class TechnologyError(SimhwError):
     """A technology table is wrong, or has no price for an action."""
 

@@ -13,6 +13,8 @@ _PACKAGE = Path(__file__).resolve().parent
 KINDS = {
     "accelerators": "accelerator",
     "accelerators/mappings": "mapping",
+    "accelerators/tunings": "tuning",
+    "accelerators/tunings/recipes": "recipe",
     "technology": "technology table",
     "traces": "trace",
     "workloads": "workload",

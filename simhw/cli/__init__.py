@@ -413,6 +413,45 @@ def run(
     _raise_if_outputs_differ([result])
 
 
+@app.command("tune")
+def tune_(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe: a path, or the name of one that ships.", callback=_not_empty
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The tuning to write: .yaml; FILE-1.yaml for budget 1 of many.",
+        ),
+    ],
+    data: Data = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a search that was broken off.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
+    from simhw.cli import tune as tuning
+    from simhw.reports.table import listing
+
+    _data_folder(data)
+    read, files, journal = tuning.read_recipe(recipe, output)
+    with _progress("tune") as progress:
+        tuned = tuning.run(read, files, journal, data, resume, tuning.command_of(recipe, output), progress)
+    if as_json:
+        _print_json(tuning.as_data(tuned))
+    else:
+        print(_fitted(listing(tuning.rows(tuned)).text()))
+    for file in files:
+        _say(f"wrote {file}")
+
+
 @app.command()
 def compare(
     what: Annotated[
