@@ -109,6 +109,15 @@ Mapping = Annotated[
         callback=_not_empty,
     ),
 ]
+Tuning = Annotated[
+    str | None,
+    typer.Option(
+        "--tuning",
+        metavar="FILE",
+        help="By what filters predict (SnaPEA); what simhw tune wrote, or one that ships.",
+        callback=_not_empty,
+    ),
+]
 Technology = Annotated[
     str | None,
     typer.Option(
@@ -342,6 +351,7 @@ def run(
     trace: TraceName,
     layers: Layers = None,
     mapping: Mapping = None,
+    tuning: Tuning = None,
     engine: Engine = "compiled",
     closed_loop: Annotated[
         bool, typer.Option("--closed-loop", help="Feed each layer what the machine put out, not the trace.")
@@ -380,6 +390,7 @@ def run(
         *inventory.paths_of("accelerators", accelerator),
         *inventory.paths_of("traces", trace),
         *inventory.paths_of("accelerators/mappings", mapping),
+        *inventory.paths_of("accelerators/tunings", tuning),
         *inventory.paths_of("technology", technology),
         *(plugin or ()),
     ]
@@ -391,6 +402,7 @@ def run(
             trace,
             layers=names,
             mapping=mapping,
+            tuning=tuning,
             engine=engine,
             values=not no_values,
             closed_loop=closed_loop,
