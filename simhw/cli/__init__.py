@@ -486,6 +486,9 @@ def compare(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
     ] = False,
+    causes: Annotated[
+        bool, typer.Option("--causes", help="Also say by what each cause multiplies a speedup.")
+    ] = False,
     settings: Settings = None,
     technology: Technology = None,
     output: Annotated[
@@ -503,7 +506,7 @@ def compare(
     from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
-    from simhw.reports.table import breakdown_table, comparison_table
+    from simhw.reports.table import breakdown_table, causes_tables, comparison_table
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
@@ -524,14 +527,16 @@ def compare(
     _check_ending(output, (".json", ".csv"), ComparisonError)
     results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology)
     compared = compare_results(results, _labels(what, results))
-    text = json.dumps(compared.to_dict(), indent=1) + "\n"
+    text = json.dumps(compared.to_dict(causes), indent=1) + "\n"
     if output is not None:
         write_file(output, comparison_csv(compared) if output.suffix == ".csv" else text, ComparisonError)
     if as_json:
         print(text, end="")
     else:
         rest = breakdown_table(compared)
-        print(comparison_table(compared).text() + (f"\n\n{rest.text()}" if rest.rows else ""))
+        tables = [comparison_table(compared), *([rest] if rest.rows else [])]
+        tables += causes_tables(compared) if causes else []
+        print("\n\n".join(table.text() for table in tables))
     if output is not None:
         _say(f"wrote {output}")
     if strict and (differences := compared.differences()):
