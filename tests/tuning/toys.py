@@ -21,7 +21,9 @@ def network(nodes, params, inputs, labels=None, name="toy") -> Network:
     return Network(
         name=name,
         graph=graph,
-        params={key: np.array(value, np.int64 if "bias" in key else np.int16) for key, value in params.items()},
+        params={
+            key: np.array(value, np.int64 if "bias" in key else np.int16) for key, value in params.items()
+        },
         formats=formats,
         inputs=np.array(inputs, np.int16),
         labels=None if labels is None else np.array(labels),
