@@ -228,7 +228,8 @@ def _check_head(document: Document) -> None:
             document.mapping((name,), "a mapping")
     if "digests" in given:
         digests = document.mapping(("digests",), wants["digests"])
-        document.unknown_fields(("digests",), DIGESTS)
+        if digests:
+            document.unknown_fields(("digests",), DIGESTS)
         for name in DIGESTS if isinstance(given["digests"], dict) else ():
             if not _is_text(digests.get(name)):
                 document.fault(("digests", name), f"wants a SHA-256 in hex, got {show(digests.get(name))}")

@@ -8,6 +8,7 @@
     layers: conv
     candidates: {groups: [2, 4, 8], quantiles: [0, 0.05, 0.2], keep: all}
     profile: {images: 500, by: filter}
+    steps: each
     seed: 1
 
 `optimize` and `measure` say which images of the workload's data: `images` of them, from number `first` of
@@ -15,7 +16,8 @@ the `split` on. A budget is the accepted loss in percentage points of `metric`: 
 the exact network where there are no labels. `layers` may be conv, or all that a ReLU follows. `candidates`
 are the groups and shares of lost positives that are tried, of which `keep: fewest` profiles for each share
 only the number of groups that takes the fewest operations. `profile` has the first two passes look at some
-of the images, drawn by `seed`, and filter by filter or layer by layer.
+of the images, drawn by `seed`, and filter by filter or layer by layer. `steps` has the last pass try each
+step, or bisect them.
 """
 
 from __future__ import annotations
@@ -39,7 +41,19 @@ RECIPES = "accelerators/tunings/recipes"
 METRICS = ("accuracy", "agreement")
 LAYERS = ("conv", "all")
 BY = ("filter", "layer")
-FIELDS = ("workload", "optimize", "measure", "budgets", "metric", "layers", "candidates", "profile", "seed")
+STEPS = ("each", "bisect")
+FIELDS = (
+    "workload",
+    "optimize",
+    "measure",
+    "budgets",
+    "metric",
+    "layers",
+    "candidates",
+    "profile",
+    "steps",
+    "seed",
+)
 GROUPS = (2, 4, 8, 16, 32)
 QUANTILES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -59,6 +73,7 @@ class Recipe:
     keep: str = "all"
     profile_images: int | None = None
     profile_by: str = "filter"
+    steps: str = "each"
     seed: int = 0
     source: Path | None = None
 
@@ -78,6 +93,7 @@ class Recipe:
                 "groups": list(self.groups), "quantiles": list(self.quantiles), "keep": self.keep,
             },
             "profile": {"images": self.profile_images or self.optimize.images, "by": self.profile_by},
+            "steps": self.steps,
             "seed": self.seed,
         }  # fmt: skip
 
@@ -115,8 +131,9 @@ def load_recipe(recipe: str | Path | Mapping[str, Any] | Recipe) -> Recipe:
             document.fault(place, f"wants {wants}, got {_shown(value)}")
     for name, known in (("candidates", ("groups", "quantiles", "keep")), ("profile", ("images", "by"))):
         if name in document.value:
-            document.mapping((name,), f"a mapping ({', '.join(known)})")
-            document.unknown_fields((name,), known)
+            given = document.mapping((name,), f"a mapping ({', '.join(known)})")
+            if given:
+                document.unknown_fields((name,), known)
     if optimize and rest.get("profile_images", 0) > optimize.images:
         text = f"wants at most {optimize.images}, those of optimize, got {rest['profile_images']}"
         document.fault(("profile", "images"), text)
@@ -223,5 +240,6 @@ _REST: tuple[tuple[Place, str, Callable[[Any], Any], str], ...] = (
     (("candidates", "keep"), "keep", *_one_of(KEEP)),
     (("profile", "images"), "profile_images", _count, _COUNT),
     (("profile", "by"), "profile_by", *_one_of(BY)),
+    (("steps",), "steps", *_one_of(STEPS)),
     (("seed",), "seed", lambda value: _count(value, 0), "a whole number of at least 0"),
 )

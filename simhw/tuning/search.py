@@ -15,13 +15,17 @@ The three passes bear the algorithm's names. What it leaves open is read like th
   operations than the present one are looked at. The chosen one is removed from the list (line 35), and
   with it all that take no more operations. Of equal merits the one of fewer added operations counts, then
   the earlier layer. A list that runs empty is skipped.
+- The order of the steps does not depend on the loss of the whole network, so it is known beforehand. With
+  `steps: each` the first that is accepted is the answer, as in the algorithm; with `bisect`, one that is
+  accepted and whose predecessor is not, which is the same one if the loss falls with every step.
 - *Equation 3.1* predicts at a partial sum of at most Th; here a sum must be below Th, as the section on
   the hardware says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -251,21 +255,35 @@ def global_optimization_pass(
     case: Case, allowed: int, param_l: ParamL, progress: Progress | None = None
 ) -> tuple[ParamCNN, Simulated]:
     """Adjust the layers until the whole network loses no more than allowed (lines 29 to 37)."""
+    path = list(adjustments(param_l))
+    found: dict[int, Simulated] = {}
+
+    def is_accepted(step: int) -> bool:
+        if progress:
+            progress(step, len(path), "whole network")
+        found[step] = case.whole_network({name: one.params for name, one in path[step].items()})
+        return found[step].lost <= allowed
+
+    if case.recipe.steps == "each":
+        step = next(step for step in range(len(path)) if is_accepted(step))
+    else:
+        step = bisect.bisect_left(range(len(path)), True, lo=1, key=is_accepted) if not is_accepted(0) else 0
+    return path[step], found[step]
+
+
+def adjustments(param_l: ParamL) -> Iterator[ParamCNN]:
+    """Yield the network's configurations in the order in which they are tried, the last one exact mode.
+
+    Which comes next depends on the merits alone, and on no loss of the whole network.
+    """
     left = {name: list(configurations) for name, configurations in param_l.items()}
     param_cnn = {name: configurations[0] for name, configurations in left.items()}
-    total = sum(map(len, left.values()))
-    while True:
-        if progress:
-            progress(total - sum(map(len, left.values())), total, "whole network")
-        found = case.whole_network({name: one.params for name, one in param_cnn.items()})
-        if found.lost <= allowed:
-            return param_cnn, found
-        step = adjust_param(param_cnn, left)
-        if step is None:  # all layers are exact, and exact layers lose nothing
-            raise AssertionError("the exact network loses nothing against itself")
+    yield dict(param_cnn)
+    while step := adjust_param(param_cnn, left):
         name, t = step
         param_cnn[name] = left[name][t]
         left[name] = [one for one in left[name] if one.op > param_cnn[name].op]
+        yield dict(param_cnn)
 
 
 def ordering_of(layer: NetworkLayer, params: Sequence[Param]) -> Ordering:

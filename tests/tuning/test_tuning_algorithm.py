@@ -170,12 +170,31 @@ def test_the_global_pass_begins_with_the_fewest_operations_and_steps_by_merit():
         visited.append(tuple(ops))
         return Simulated(lost={20: 20, 30: 9, 40: 3}.get(sum(ops), 0), macs=sum(ops))
 
-    toy = SimpleNamespace(whole_network=whole_network)
+    toy = SimpleNamespace(whole_network=whole_network, recipe=recipe())
     # a: 3 for 10 beats 5 for 20 and b's 5 for 30; then a: 2 for 10 against b: 5 for 30
     found, simulated = global_optimization_pass(toy, 0, lists)
     assert visited == [(10, 10), (20, 10), (30, 10), (30, 40)]
     assert simulated == Simulated(0, 70)
     assert [one.op for one in found.values()] == [30, 40]
+
+
+@pytest.mark.parametrize("allowed", range(12))
+def test_bisecting_finds_the_same_step_where_the_loss_falls_with_every_one(allowed):
+    lists = {"a": [configuration(10 + step, 11 - step) for step in range(12)]}
+    asked = []
+
+    def whole_network(configurations):
+        asked.append(configurations["a"][0].op)
+        return Simulated(lost=21 - asked[-1], macs=asked[-1])
+
+    for steps in ("each", "bisect"):
+        asked.clear()
+        toy = SimpleNamespace(whole_network=whole_network, recipe=recipe(steps=steps))
+        found, simulated = global_optimization_pass(toy, allowed, lists)
+        assert found["a"].op == simulated.macs == 21 - allowed
+        assert simulated.lost == allowed
+        assert len(asked) == (12 - allowed if steps == "each" else len(set(asked)))
+    assert len(asked) <= 5
 
 
 # the whole of it
@@ -191,7 +210,8 @@ def plain(layer, inputs, params):
 def by_definition(layer, inputs, ordering, shape):
     sums, macs, stopped = early_termination_plain(
         inputs, ordering.weights, ordering.order, layer.bias, ordering.prefix, ordering.thresholds,
-        ordering.negatives_from, layer.weights.shape[2:], shape.stride, shape.pad, shape.dilation, shape.groups,
+        ordering.negatives_from, layer.weights.shape[2:], shape.stride, shape.pad, shape.dilation,
+        shape.groups,
     )  # fmt: skip
     outputs = np.where(stopped == BY_PREDICTION, 0, np.clip(sums, 0, 32767)).astype(np.int16)
     return outputs, macs
