@@ -71,6 +71,10 @@ class IoMemory(core.Component, kind="io_memory"):
         return {"sram_bits": int(spec.size_kib * 1024 * 8)}
 
 
+class IndexBuffer(RegisterFile, kind="index_buffer"):
+    """Where in its window the input of each weight lies."""
+
+
 class PoolingUnit(core.Component, kind="pooling_unit"):
     """Takes the outputs of a PE, one after another, and hands on what is left of each pooled window."""
 
@@ -112,7 +116,7 @@ class LanePE(core.Component, kind="lane_pe"):
         super().__init__(sim, name, spec)
         inner: Any = self.parts(spec)
         self.weights = RegisterFile(sim, f"{name}.weights", inner["weights"][1])
-        self.indexes = RegisterFile(sim, f"{name}.indexes", inner["indexes"][1])
+        self.indexes = IndexBuffer(sim, f"{name}.indexes", inner["indexes"][1])
         self.io = IoMemory(sim, f"{name}.io", inner["io"][1])
         self.pool = PoolingUnit(sim, f"{name}.pool", inner["pool"][1])
         self.lanes = [MacLane(sim, f"{name}.lane{k}", inner[f"lane{k}"][1]) for k in range(spec.lanes)]
@@ -129,7 +133,7 @@ class LanePE(core.Component, kind="lane_pe"):
         words = RegisterFile.Spec(words=spec.weight_words, word_bits=spec.word_bits, built_from="sram")
         found: dict[str, tuple[type[core.Component], core.Spec]] = {
             "weights": (RegisterFile, words),
-            "indexes": (RegisterFile, words),
+            "indexes": (IndexBuffer, words),
             "io": (IoMemory, IoMemory.Spec(size_kib=spec.io_kib, word_bits=spec.word_bits)),
             "pool": (
                 PoolingUnit,
