@@ -95,7 +95,7 @@ class Division:
             link=-(-words * bits // link),
             present=present.reshape(-1),
             inputs=moves.link_words(moves.inputs, "inputs"),
-            carrying=-(-moves.slowest.reshape(-1) // self.dataflow.row_words),
+            carrying=-(-moves.slowest // self.dataflow.row_words),
             pooling=moves.pooling_cycles(),
             outputs=moves.link_words(moves.outputs, "outputs"),
             room=2 if halves else 1,
@@ -143,89 +143,78 @@ class Moves:
     """What moves in and out of the PEs of a layer besides weights, by round."""
 
     def __init__(self, division: Division, present: Counts) -> None:
-        self.division, self.shape, self.present = division, division.shape, present
+        self.division, shape, options = division, division.shape, division.options
         rows, columns = division.rows, division.columns
-        self.inputs = np.zeros(present.shape, dtype=np.int64)  # words from DRAM
-        self.slowest = np.zeros(present.shape, dtype=np.int64)  # words that the busiest row's bus carries
-        self.outputs = np.zeros(present.shape, dtype=np.int64)  # words
-        self.most = np.zeros(present.shape, dtype=np.int64)  # outputs of the busiest PE
-        self.carried = 0  # words on the buses of rows
-        self.reads = np.zeros((rows, columns), dtype=np.int64)
-        self.writes = np.zeros((rows, columns), dtype=np.int64)
-        pool = division.layer.pool if division.options.pooling != "none" else None
-        self.pooled = None if pool is None else np.zeros((rows, columns), dtype=np.int64)
-        self.leaving = [
-            height * width if pool is None else _pooled(pool, self.shape, (top, left, height, width))
-            for top, left, height, width in division.spans
-        ]
-        for place in np.ndindex(present.shape):
-            self._count(place)
-
-    def _count(self, place: tuple[int, ...]) -> None:
-        division, shape = self.division, self.shape
-        _, turn, cut = place
-        first, end = division.slices[cut]
+        spans: Counts = np.array(division.spans, dtype=np.int64)
+        pool = division.layer.pool if options.pooling != "none" else None
+        windows = spans[:, 2] * spans[:, 3]
+        leaving = windows if pool is None else _pooled(pool, shape, spans)
+        # which portion each row has in each turn; those beyond the last block have none
+        block: Counts = np.arange(division.turns * rows, dtype=np.int64).reshape(division.turns, rows)
+        has = np.ones_like(block, dtype=np.bool_) if division.spread else block < division.blocks
+        portion = np.where(has, block % len(spans), 0) if not division.spread else np.zeros_like(block)
+        words = np.where(has, _plane_words(shape, spans)[portion], 0)
         taps = shape.kernel_height * shape.kernel_width
-        channels = (end - first) // taps
-        free = division.options.activations == "as_printed" and division.on_chip["inputs"]
-        filters = shape.group_out_channels
-        share = division.columns * (division.rows if division.spread else 1)
-        blocks = range(turn * division.rows, min((turn + 1) * division.rows, division.blocks))
-        for row in range(int(self.present[place])):
-            block = 0 if division.spread else blocks[row]
-            span = division.spans[block % len(division.spans)]
-            words = self._plane_words(*span) * channels
-            if not division.spread or row == 0:
-                self.inputs[place] += words
-            if not free:
-                self.slowest[place] = max(self.slowest[place], words)
-                self.carried += words
-                self.writes[row] += words
-                if division.on_chip["inputs"]:
-                    each = np.bincount(np.arange(channels) % division.columns, minlength=division.columns)
-                    self.reads[row] += each * (words // channels)
-            if cut == len(division.slices) - 1:
-                leaving = self.leaving[block % len(division.spans)]
-                places: Counts = np.arange(division.columns, dtype=np.int64) + (
-                    row * division.columns if division.spread else 0
-                )
-                own = np.maximum(-(-(filters - places) // share), 0)
-                self.outputs[place] += leaving * int(own.sum())
-                self.most[place] = max(self.most[place], span[2] * span[3] * int(own.max()))
-                if self.pooled is not None:
-                    self.pooled[row] += leaving * own
+        channels: Counts = np.array([(end - first) // taps for first, end in division.slices])
+        # filters of each PE, in a group
+        share = columns * (rows if division.spread else 1)
+        before: Counts = np.tile(np.arange(columns, dtype=np.int64), (rows, 1))  # filters dealt before
+        if division.spread:
+            before = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+        own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
+        left, made = np.where(has, leaving[portion], 0), np.where(has, windows[portion], 0)
 
-    def _plane_words(self, top: int, left: int, height: int, width: int) -> int:
-        """Return the input values of a channel under a portion's windows, padding left out."""
-        shape = self.shape
-        sizes: list[int] = []
-        for axis, (start, size) in enumerate(((top, height), (left, width))):
-            kernel = (shape.kernel_height, shape.kernel_width)[axis]
-            first = start * shape.stride[axis] - shape.pad[2 * axis]
-            last = (start + size - 1) * shape.stride[axis] - shape.pad[2 * axis]
-            last += (kernel - 1) * shape.dilation[axis]
-            whole = (shape.in_height, shape.in_width)[axis]
-            sizes.append(max(min(last + 1, whole) - max(first, 0), 0))
-        return sizes[0] * sizes[1]
+        def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
+            return np.broadcast_to(by_turn[:, None] * by_slice, present.shape).reshape(-1)
+
+        last = np.zeros(len(channels), dtype=np.int64)
+        last[-1] = 1
+        self.inputs = by_round(words[:, 0] if division.spread else words.sum(axis=1), channels)
+        self.outputs = by_round((left @ own).sum(axis=1), last)
+        self.most = by_round((made * own.max(axis=1)).max(axis=1), last)  # outputs of the busiest PE
+        free = options.activations == "as_printed" and division.on_chip["inputs"]
+        of_rows = np.zeros_like(words) if free else words
+        self.slowest = by_round(of_rows.max(axis=1), channels)  # words on the busiest row's bus
+        whole = of_rows.sum(axis=0) * int(channels.sum()) * shape.groups
+        self.carried = int(whole.sum())  # words on the buses of rows
+        self.writes = np.broadcast_to(whole[:, None], (rows, columns))
+        self.reads = np.zeros((rows, columns), dtype=np.int64)
+        if division.on_chip["inputs"]:  # channel c of a slice lies in column c % columns
+            for n in channels.tolist():
+                each = np.bincount(np.arange(n) % columns, minlength=columns)
+                self.reads += of_rows.sum(axis=0)[:, None] * each * shape.groups
+        self.pooled = None if pool is None else left.sum(axis=0)[:, None] * own * shape.groups
 
     def link_words(self, words: Counts, side: str) -> Counts:
         """Return the link's words of each round; none for what stays on chip."""
         if self.division.on_chip[side]:
             return np.zeros(words.size, dtype=np.int64)
-        return -(-words.reshape(-1) * self.division.pes.word_bits // self.division.dataflow.dram.word_bits)
+        return -(-words * self.division.pes.word_bits // self.division.dataflow.dram.word_bits)
 
     def pooling_cycles(self) -> Counts:
         serial = self.division.options.pooling == "serial" and self.pooled is not None
-        return -(-self.most.reshape(-1) // self.division.pes.pool_words) * (1 if serial else 0)
+        return -(-self.most // self.division.pes.pool_words) * (1 if serial else 0)
 
 
-def _pooled(pool: Pool, shape: LayerShape, span: tuple[int, int, int, int]) -> int:
-    """Return the pooled values whose last window lies in a portion."""
-    top, left, height, width = span
-    counts: list[int] = []
-    for axis, (start, size) in enumerate(((top, height), (left, width))):
+def _plane_words(shape: LayerShape, spans: Counts) -> Counts:
+    """Return the input values of a channel under the windows of each portion, padding left out."""
+    sizes: list[Counts] = []
+    for axis in (0, 1):
+        kernel = (shape.kernel_height, shape.kernel_width)[axis]
+        whole = (shape.in_height, shape.in_width)[axis]
+        first = spans[:, axis] * shape.stride[axis] - shape.pad[2 * axis]
+        last = first + (spans[:, 2 + axis] - 1) * shape.stride[axis] + (kernel - 1) * shape.dilation[axis]
+        sizes.append(np.maximum(np.minimum(last + 1, whole) - np.maximum(first, 0), 0))
+    return sizes[0] * sizes[1]
+
+
+def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> Counts:
+    """Return the pooled values whose last window lies in each portion."""
+    counts: list[Counts] = []
+    for axis in (0, 1):
         extent = (shape.out_height, shape.out_width)[axis]
         numbers = np.arange((pool.height, pool.width)[axis]) * pool.stride[axis] - pool.pad[axis]
-        last = np.minimum(numbers + pool.kernel[axis], extent) - 1
-        counts.append(int(np.count_nonzero((last >= start) & (last < start + size))))
+        last = np.minimum(numbers + pool.kernel[axis], extent) - 1  # ascending
+        ends = spans[:, axis] + spans[:, 2 + axis]
+        counts.append(np.searchsorted(last, ends) - np.searchsorted(last, spans[:, axis]))
     return counts[0] * counts[1]

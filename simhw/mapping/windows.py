@@ -34,22 +34,26 @@ def portions(
     """
     filters = -(-shape.group_out_channels // columns)
 
+    high, wide = shape.out_height, shape.out_width
+    deep, spans = shape.group_in_channels, (
+        (shape.kernel_height - 1) * shape.dilation[0] + 1, (shape.kernel_width - 1) * shape.dilation[1] + 1,
+    )  # fmt: skip
+
     def fits(height: int, width: int) -> bool:
-        high = (height - 1) * shape.stride[0] + (shape.kernel_height - 1) * shape.dilation[0] + 1
-        wide = (width - 1) * shape.stride[1] + (shape.kernel_width - 1) * shape.dilation[1] + 1
-        inputs = shape.group_in_channels * min(high, shape.padded_height) * min(wide, shape.padded_width)
-        return inputs <= half_words and filters * height * width <= half_words
+        tall = min((height - 1) * shape.stride[0] + spans[0], shape.padded_height)
+        broad = min((width - 1) * shape.stride[1] + spans[1], shape.padded_width)
+        return deep * tall * broad <= half_words and filters * height * width <= half_words
 
     def cost(cut: Portion) -> tuple[int, int, int]:
-        down, across = -(-shape.out_height // cut.height), -(-shape.out_width // cut.width)
+        down, across = -(-high // cut.height), -(-wide // cut.width)
         rounds = -(-shape.batch * down * across // rows)
         return rounds * _groups(cut.height, cut.width, lanes, grouping), rounds, -cut.width
 
-    widths = {-(-shape.out_width // parts) for parts in range(1, shape.out_width + 1)}
+    widths = {-(-wide // parts) for parts in range(1, wide + 1)}
     found = [Portion(height=1, width=1)]
     for width in widths:
         height = 1
-        while height <= shape.out_height and fits(height, width):
+        while height <= high and fits(height, width):
             found.append(Portion(height=height, width=width))
             height += 1
     return min(found, key=cost)
@@ -76,38 +80,37 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
     Portions count row by row over the map. `wrapped` fills groups in row-major order, `rows` begins a
     new group with each row, `blocks` takes the squarest blocks of windows.
     """
-    dealt = [list(_dealt(span, shape.out_width, lanes, grouping)) for span in portion_spans(shape, cut)]
-    places = np.full((len(dealt), max(map(len, dealt)), lanes), -1, dtype=np.int32)
-    for portion, groups in enumerate(dealt):
-        for number, group in enumerate(groups):
-            places[portion, number, : len(group)] = group
+    pitch = shape.out_width
+    spans = list(portion_spans(shape, cut))
+    dealt = {size: _dealt(*size, pitch, lanes, grouping) for size in {span[2:] for span in spans}}
+    most = max(len(groups) for groups in dealt.values())
+    places = np.full((len(spans), most, lanes), -1, dtype=np.int32)
+    for portion, (top, left, *size) in enumerate(spans):
+        groups = dealt[size[0], size[1]]
+        places[portion, : len(groups)] = np.where(groups < 0, -1, groups + top * pitch + left)
     return places
 
 
 def portion_spans(shape: LayerShape, cut: Portion) -> Iterator[tuple[int, int, int, int]]:
     """Yield (first row, first column, rows, columns) of a map's portions."""
-    for top in range(0, shape.out_height, cut.height):
-        for left in range(0, shape.out_width, cut.width):
-            yield (
-                top, left,
-                min(cut.height, shape.out_height - top), min(cut.width, shape.out_width - left),
-            )  # fmt: skip
+    high, wide = shape.out_height, shape.out_width
+    for top in range(0, high, cut.height):
+        for left in range(0, wide, cut.width):
+            yield top, left, min(cut.height, high - top), min(cut.width, wide - left)
 
 
-def _dealt(
-    span: tuple[int, int, int, int], pitch: int, lanes: int, grouping: str
-) -> Iterator[NDArray[np.int64]]:
-    top, left, height, width = span
-    at = (np.arange(top, top + height)[:, None] * pitch + np.arange(left, left + width)).astype(np.int64)
-    if grouping == "blocks":
-        tall, broad = block_size(lanes)
-        for y in range(0, height, tall):
-            for x in range(0, width, broad):
-                yield at[y : y + tall, x : x + broad].reshape(-1)
-        return
-    for run in at if grouping == "rows" else [at.reshape(-1)]:
-        for first in range(0, len(run), lanes):
-            yield run[first : first + lanes]
+def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> NDArray[np.int64]:
+    """Return the windows of a portion at the map's corner: [group, lane], -1 for none."""
+    at = (np.arange(height)[:, None] * pitch + np.arange(width)).astype(np.int64)
+    tall, broad = block_size(lanes) if grouping == "blocks" else (1, lanes)
+    if grouping == "wrapped":
+        at = at.reshape(1, -1)
+    down, across = -(-at.shape[0] // tall), -(-at.shape[1] // broad)
+    whole = np.full((down * tall, across * broad), -1, dtype=np.int64)
+    whole[: at.shape[0], : at.shape[1]] = at
+    groups = whole.reshape(down, tall, across, broad).transpose(0, 2, 1, 3).reshape(-1, lanes)
+    # windows come before empty lanes
+    return np.take_along_axis(groups, (groups < 0).argsort(axis=1, kind="stable"), axis=1)
 
 
 def slices(shape: LayerShape, half_words: int) -> list[tuple[int, int]]:

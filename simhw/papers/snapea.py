@@ -1,8 +1,8 @@
-"""SnaPEA (Akhlaghi et al., ISCA 2018), after chapter 3 of Akhlaghi's thesis: Tables 3.1 to 3.5, figures 3.1 to 3.12.
+"""SnaPEA (Akhlaghi et al., ISCA 2018), after chapter 3 of Akhlaghi's thesis: its tables and figures.
 
 Simulated on real weights and one image: AlexNet's convolutions, and SqueezeNet 1.1 in place of the 1.0 of
 the paper. GoogLeNet's and VGG's weights are not at hand. The predictive mode is shown on what its tuning
-can be found and measured for: LeNet-5 on MNIST, ResNet-20 on CIFAR-10, and SqueezeNet's agreement with itself.
+can be found and measured for: LeNet-5 on MNIST, ResNet-20 on CIFAR-10, SqueezeNet's agreement with itself.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from simhw.workload import export, load_workload
 fast: Any = untyped_fast
 Progress = Callable[[int, int, str], None]
 
+WORKLOADS = {"AlexNet": "alexnet_conv", "SqueezeNet": "squeezenet_v1_1"}
 BASELINE, MACHINE = "eyeriss_256", "snapea"
 OVERLAPPED = {  # the baseline with its filter loads hidden and a bus of inputs as wide as the others
     "options.filter_load": "overlapped",
@@ -51,8 +52,7 @@ SPEED_IMAGES = 4  # of the second half, on which cycles are taken
 def items(data: Path | None, progress: Progress | None) -> list[Item]:
     """Return every printed number of the chapter beside the simulated one."""
     networks = {
-        name: Simulated(_trace(workload, data, progress), progress)
-        for name, workload in (("AlexNet", "alexnet_conv"), ("SqueezeNet", "squeezenet_v1_1"))
+        name: Simulated(_trace(workload, data, progress), progress) for name, workload in WORKLOADS.items()
     }
     found = _networks_items() + _area_items() + _energy_items()
     found += _negative_items(networks) + _exact_items(networks)
@@ -152,8 +152,8 @@ def _networks_items() -> list[Item]:
                  if no_linear else None),
             item(f"{at}.model_mb", size, megabytes, "MB", tolerance=0.01, digits=0,
                  inconsistent=abs(megabytes / size - 1) > 0.01,
-                 why="S4: parameters of 32 bits; the printed sizes of AlexNet and SqueezeNet fit neither these "
-                 "nor their files, GoogLeNet's is that of a file with its auxiliary heads"),
+                 why="S4: parameters of 32 bits; the printed sizes of AlexNet and SqueezeNet fit neither "
+                 "these nor their files, GoogLeNet's is that of a file with its auxiliary heads"),
             item(f"{at}.accuracy_pct", accuracy, None, "%",
                  why="S3: the metric is not named, and neither top-1 nor top-5 of these models is near"),
         ]  # fmt: skip
@@ -189,7 +189,7 @@ def _area_items() -> list[Item]:
     ]
     total = of(snapea, "pes")
     baseline = of(eyeriss, "pes")
-    return found + [
+    found += [
         item("table3_2.snapea.pes_mm2", printed.SNAPEA_PES, total, "mm2", digits=2),
         item("table3_2.snapea.total_mm2", printed.SNAPEA_TOTAL, math.fsum(snapea.values()), "mm2", digits=1),
         item("table3_2.eyeriss.pes_mm2", printed.EYERISS_PES, baseline, "mm2", digits=2, inconsistent=True,
@@ -206,6 +206,7 @@ def _area_items() -> list[Item]:
         item("table3_2.snapea.on_chip_mb", printed.ON_CHIP_MB,
              one * pes.spec.to_dict()["io_kib"] / 1024, "MiB", digits=2),
     ]  # fmt: skip
+    return found
 
 
 def _energy_items() -> list[Item]:
@@ -216,13 +217,10 @@ def _energy_items() -> list[Item]:
         "global_buffer": ("buffer_region", "read"), "ddr4": ("dram_link", "read"),
     }  # fmt: skip
     spec = {"word_bits": 1, "size_kib": 1280, "words": 1}
-    prices: dict[str, float] = {
-        name: getattr(table.price("part", *action, spec), "energy")
-        for name, action in actions.items()  # noqa: B009
-    }
+    prices: dict[str, Any] = {name: table.price("part", *action, spec) for name, action in actions.items()}
     return [
-        item(f"table3_3.{name}.relative", printed.TABLE_3_3[name][1], price / prices["register_file"], "times",
-             digits=1)
+        item(f"table3_3.{name}.relative", printed.TABLE_3_3[name][1],
+             price.energy / prices["register_file"].energy, "times", digits=1)
         for name, price in prices.items()
     ]  # fmt: skip
 
@@ -263,17 +261,19 @@ def _exact_items(networks: Mapping[str, Simulated]) -> list[Item]:
         why = None if base is None or exact is None else f"{name}: {why_so_fast(base, exact)}"
         why = f"{IN_PLACE}. {why}" if name == "SqueezeNet" and why else why
         found += [
-            item(f"fig3_8.{name}.speedup", bars[0], speedup(base, exact), "times", tolerance=None, digits=2, why=why),
+            item(f"fig3_8.{name}.speedup", bars[0], speedup(base, exact), "times", tolerance=None, digits=2,
+                 why=why),
             item(f"fig3_8.{name}.speedup.loads_hidden", bars[0], speedup(one.overlapped, exact), "times",
                  tolerance=None, digits=2,
-                 why="against a baseline that hides its filter loads and brings four inputs a cycle: how much of "
-                 "the speedup is the baseline's"),
+                 why="against a baseline that hides its filter loads and brings four inputs a cycle: how "
+                 "much of the speedup is the baseline's"),
             item(f"fig3_8.{name}.speedup.nothing_cut", bars[0],
                  speedup(base, one.run(MACHINE, **{"options.termination": "off"})), "times", tolerance=None,
                  digits=2, why="no window stops early: the array alone"),
             item(f"fig3_8.{name}.energy_reduction", bars[1], reduction(base, exact), "times", tolerance=None,
-                 digits=2, why="indices double what is fetched with a weight, and each product reads its input "
-                 "from 20 kB, priced between register file and global buffer; Table 3.3 has no such price"),
+                 digits=2, why="filters come from DRAM again with every round, with their indices, and each "
+                 "product reads its input from 20 kB, which Table 3.3 does not price (here between register "
+                 "file and global buffer)"),
         ]  # fmt: skip
     only_four = "an average or extreme over four networks, two of whose weights are not at hand"
     for what, both in (("average", printed.EXACT_AVERAGE), ("max", printed.EXACT_MAX)):
@@ -288,8 +288,8 @@ def _exact_items(networks: Mapping[str, Simulated]) -> list[Item]:
 
 
 LANES_WHY = (
-    "S7: the text does not say what is kept, and a loss of 36 % with more lanes is possible only if it is not "
-    "the number of PEs, or if the baseline grows as well"
+    "S7: the text does not say what is kept, and a loss of 36 % with more lanes is possible only if it is "
+    "not the number of PEs, or if the baseline grows as well"
 )
 
 
@@ -321,19 +321,17 @@ def _grid(size: tuple[int, int]) -> dict[str, int]:
 
 
 def _fits_items(networks: Mapping[str, Simulated]) -> list[Item]:
-    """Section 3.7.1: activations of all networks but VGG fit on chip. Counted, with the copies in each row."""
+    """Section 3.7.1: activations of all networks but VGG fit on chip. Counted, with the copies of a row."""
     found: list[Item] = []
     for name, one in networks.items():
-        printed_layers = kept = None
+        kinds = [node.op for node in load_workload(WORKLOADS[name]).graph.nodes]
+        layers, kept = kinds.count("conv") - 1, None
         if one.exact is not None:
-            conv = [layer for layer in one.exact.layers if layer.kind == "conv"]
-            printed_layers, kept = len(conv) - 1, sum(x.mapping["inputs"] == "chip" for x in conv)
+            kept = sum(one.exact.layer(x).mapping["inputs"] == "chip" for x in convolutions(one.exact))
         found.append(
-            item(f"sec3_7_1.{name}.inputs_on_chip", printed_layers, kept, "layers", inconsistent=kept is not None,
-                 why="all PEs of a row hold the same inputs, so 1.25 MB are 80 kB of distinct inputs and as much "
-                 "of outputs; the first layer's come from DRAM in any case")
-            if kept is not None
-            else item(f"sec3_7_1.{name}.inputs_on_chip", 1.0, None, "layers")
+            item(f"sec3_7_1.{name}.inputs_on_chip", layers, kept, "layers", inconsistent=True,
+                 why="all PEs of a row hold the same inputs, so 1.25 MB are 80 kB of distinct inputs, and "
+                 "640 kB of outputs; the first layer's come from DRAM in any case")
         )  # fmt: skip
     return found
 
@@ -353,8 +351,8 @@ def _predictive_items(squeezenet: Simulated, data: Path | None, progress: Progre
     alexnet = 1 / (0.6 / printed.TABLE_3_4["AlexNet"][1] + 0.4 / printed.EXACT_AVERAGE[0])
     found.append(
         item("fig3_11.loss_3.AlexNet_of_table3_4", printed.BY_LOSS[3], alexnet, "times", digits=2,
-             inconsistent=True, why="S6: layers of equal time, 60 % of them at Table 3.4's 2.11 and the rest at "
-             "the exact average of 1.28, make 1.68")
+             inconsistent=True, why="S6: layers of equal time, 60 % of them at Table 3.4's 2.11 and the rest "
+             "at the exact average of 1.28, make 1.68")
     )  # fmt: skip
     only = "weights not at hand"
     found += [
@@ -410,8 +408,8 @@ def _table_3_4_items(squeezenet: Simulated, data: Path | None, progress: Progres
             found.append(item(f"table3_5.{network}.{key}", number, value, "%", tolerance=None, digits=2,
                               why=because))  # fmt: skip
     found.append(item("table3_5.small_values_pct", printed.SMALL_PCT, values["small"], "%", tolerance=None,
-                      digits=0, why="small: in the lower half of a layer's positive outputs; the paper says not "
-                      f"what small is. {why}"))  # fmt: skip
+                      digits=0, why="small: in the lower half of a layer's positive outputs; the paper says "
+                      f"not what small is. {why}"))  # fmt: skip
     for key, number, value in zip(
         ("speedup", "energy_reduction"), printed.PREDICTIVE["SqueezeNet"],
         (speedup(base, tuned), reduction(base, tuned)), strict=True,
@@ -461,7 +459,7 @@ def _measured(
 
 
 def _loss_items(name: str, workload: str, data: Path | None, progress: Progress | None) -> list[Item]:
-    """Figure 3.11: speedup by accepted loss, found on one half of the test images and measured on the other."""
+    """Figure 3.11: speedup by accepted loss, found on half of the test images, measured on the other half."""
     one = Simulated(_trace(workload, data, progress, HALVES, SPEED_IMAGES), progress)
     tunings = {loss: _tuned(f"{workload}-{loss}") for loss in printed.BY_LOSS}
     hand = one.trace is not None
@@ -472,7 +470,7 @@ def _loss_items(name: str, workload: str, data: Path | None, progress: Progress 
         if tuning is not None and seen is not None and seen.loss is not None:
             value = speedup(one.baseline, one.run(MACHINE, tuning=tuning))
             why = (
-                f"{name}, {NOT_IN_PAPER}: {100 * (1 - seen.macs / seen.whole_macs):.1f} % of the products cut "
+                f"{name}, {NOT_IN_PAPER}: {100 * (1 - seen.macs / seen.whole_macs):.1f} % of products cut "
                 f"(exact mode {100 * (1 - seen.exact_macs / seen.whole_macs):.1f} %), "
                 f"{seen.loss:.2f} points lost on {seen.images} images that the search did not see"
             )
