@@ -81,13 +81,15 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
     new group with each row, `blocks` takes the squarest blocks of windows.
     """
     pitch = shape.out_width
-    spans = list(portion_spans(shape, cut))
-    dealt = {size: _dealt(*size, pitch, lanes, grouping) for size in {span[2:] for span in spans}}
-    most = max(len(groups) for groups in dealt.values())
-    places = np.full((len(spans), most, lanes), -1, dtype=np.int32)
-    for portion, (top, left, *size) in enumerate(spans):
-        groups = dealt[size[0], size[1]]
-        places[portion, : len(groups)] = np.where(groups < 0, -1, groups + top * pitch + left)
+    spans: NDArray[np.int64] = np.array(list(portion_spans(shape, cut)), dtype=np.int64)
+    sizes, which = np.unique(spans[:, 2:], axis=0, return_inverse=True)
+    dealt = [_dealt(int(height), int(width), pitch, lanes, grouping) for height, width in sizes]
+    places = np.full((len(spans), max(map(len, dealt)), lanes), -1, dtype=np.int32)
+    corners = spans[:, 0] * pitch + spans[:, 1]
+    for i, groups in enumerate(dealt):
+        own = np.flatnonzero(which.reshape(-1) == i)
+        moved = np.where(groups < 0, -1, groups + corners[own, None, None])
+        places[own, : len(groups)] = moved
     return places
 
 
