@@ -134,13 +134,13 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 
     def _rounds_of(self, shape: LayerShape) -> int:
         cut = self._portion(shape)
-        turns = -(-len(list(portion_spans(shape, cut))) * shape.batch // self.rows)
+        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
         return shape.groups * turns * len(slices(shape, self.pes.half_words))
 
     def _outputs_held(self, layer: Layer) -> int:
         """Return the most outputs of a layer that one PE computes."""
         shape, cut = layer.shape, self._portion(layer.shape)
-        turns = -(-len(list(portion_spans(shape, cut))) * shape.batch // self.rows)
+        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
         filters = shape.groups * -(-shape.group_out_channels // self.columns)
         return turns * filters * cut.height * cut.width
 
