@@ -18,12 +18,16 @@ from simhw.tuning.network import Network, network_of
 from simhw.tuning.recipe import Recipe, load_recipe
 from simhw.tuning.search import (
     Case,
+    ParamCNN,
+    ParamL,
+    Simulated,
     global_optimization_pass,
     kernel_profiling_pass,
     local_optimization_pass,
 )
 
 Progress = Callable[[int, int, str], None]
+LATER = ("measure", "steps")  # settings of a recipe that change no answer that a search keeps
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def tune(
     network = network_of(chosen.workload, chosen.optimize, data, weights)
     _refuse_unfit(chosen, network)
     digests = digests_of(network)
-    search = sha256_of([chosen.to_dict(), digests, network.digests["inputs"], simhw.__version__])
+    asked = {name: value for name, value in chosen.to_dict().items() if name not in LATER}
+    search = sha256_of([asked, digests, network.digests["inputs"], simhw.__version__])
     book = Journal(journal, search, resume=resume)
     try:
         case = Case(network, chosen, book)
@@ -91,45 +96,49 @@ def _refuse_unfit(recipe: Recipe, network: Network) -> None:
 
 
 def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progress | None) -> list[Tuning]:
-    found: list[Tuning] = []
+    tunings: list[Tuning] = []
+    lists: dict[float, ParamL] = {}
+    best: tuple[dict[str, Speculation], dict[str, Any]] | None = None
     for budget in case.recipe.budgets:
-        layers, reached = _for_budget(case, budget, progress)
-        if found and found[-1].reached["macs"] <= reached["macs"]:
-            layers, reached = dict(found[-1].layers), dict(found[-1].reached)
+        limit = case.limit(budget)
+        param_k = kernel_profiling_pass(case, limit, progress)
+        lists[budget] = local_optimization_pass(case, limit, param_k, progress)
+        allowed = case.allowed(budget, case.network.images)
+        for own, param_l in lists.items():
+            param_cnn, found = global_optimization_pass(case, allowed, param_l, progress)
+            if best is None or found.macs < best[1]["macs"]:
+                best = _speculations(param_cnn), {"layers_budget": own, **_reached(case, found)}
+        assert best is not None  # a budget has itself
         made = {"simhw": simhw.__version__, "command": command, **case.network.provenance}
-        found.append(
+        tunings.append(
             Tuning(
                 name=f"{case.recipe.workload.name}-{budget:g}",
                 workload=case.recipe.workload.name,
                 digests=digests,
-                layers=layers,
+                layers=best[0],
                 recipe={"budget": budget, **case.recipe.to_dict()},
-                reached=reached,
+                reached=best[1],
                 made={name: value for name, value in made.items() if value},
             )
         )
-    return found
+    return tunings
 
 
-def _for_budget(
-    case: Case, budget: float, progress: Progress | None
-) -> tuple[dict[str, Speculation], dict[str, Any]]:
-    """Return what each layer that predicts has, and what the network did with it."""
-    limit = case.limit(budget)
-    param_k = kernel_profiling_pass(case, limit, progress)
-    param_l = local_optimization_pass(case, limit, param_k, progress)
-    allowed = case.allowed(budget, case.network.images)
-    param_cnn, found = global_optimization_pass(case, allowed, param_l, progress)
-    layers = {
+def _speculations(param_cnn: ParamCNN) -> dict[str, Speculation]:
+    """Return what each layer that predicts has."""
+    return {
         name: Speculation(
             tuple(param.threshold for param in one.params), tuple(param.groups for param in one.params)
         )
         for name, one in param_cnn.items()
         if not all(param.is_exact for param in one.params)
     }
+
+
+def _reached(case: Case, found: Simulated) -> dict[str, Any]:
+    """Return what the network did with it on the images it was tuned with."""
     images = case.network.images
-    reached = {
-        "budget": budget,
+    return {
         "images": images,
         "lost_images": found.lost,
         "loss": round(100 * found.lost / images, 4),
@@ -137,7 +146,6 @@ def _for_budget(
         "exact_macs": case.exact_network().macs,
         "macs": found.macs,
     }
-    return layers, reached
 
 
 def _summary(recipe: Recipe, measured: Measured) -> dict[str, Any]:
