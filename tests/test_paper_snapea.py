@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simhw.papers import reproduce
+from simhw.papers import reproduce, snapea
 
 DATA = os.environ.get("SIMHW_DATA")
 needs_data = pytest.mark.skipif(
@@ -27,14 +27,22 @@ EXACT = (
 )  # fmt: skip
 ERRATA = (
     "table3_2.eyeriss.pes_mm2", "sec3_1.SqueezeNet.energy_reduction", "table3_1.AlexNet.model_mb",
-    "table3_1.SqueezeNet.fully_connected", "fig3_11.loss_3.AlexNet_of_table3_4",
-    "sec3_7_1.AlexNet.inputs_on_chip",
+    "table3_1.SqueezeNet.fully_connected", "sec3_7_1.AlexNet.inputs_on_chip",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    (paper,) = reproduce("snapea", None if DATA is None else Path(DATA))
+    """All but what is measured on thousands of images."""
+    data = None if DATA is None else Path(DATA)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(snapea, "_predictive_items", lambda *_: [])
+        return {item.id: item.to_dict() for item in snapea.items(data, None)}
+
+
+@pytest.fixture(scope="module")
+def predicted() -> dict:
+    (paper,) = reproduce("snapea", Path(str(DATA)))
     return {item["id"]: item for item in paper["items"]}
 
 
@@ -69,14 +77,25 @@ def test_a_baseline_that_hides_its_loads_takes_most_of_the_speedup(found: dict) 
 
 
 @needs_data
-def test_more_accepted_loss_is_never_slower(found: dict) -> None:
-    speeds = [found[f"fig3_11.loss_{loss}.lenet5_mnist"]["simulated"] for loss in range(4)]
+@pytest.mark.long
+def test_more_accepted_loss_is_hardly_ever_slower(predicted: dict) -> None:
+    speeds = [predicted[f"fig3_11.loss_{loss}.lenet5_mnist"]["simulated"] for loss in range(4)]
     assert all(later >= earlier - 0.05 for earlier, later in itertools.pairwise(speeds))
     assert speeds[3] > speeds[0]
 
 
-def test_what_was_never_at_hand_is_never_filled_in(found: dict) -> None:
-    for name in ("fig3_8.average.speedup", "table3_4.GoogLeNet.speedup", "table3_5.VGGNet.true_negative_pct"):
+@needs_data
+@pytest.mark.long
+def test_tables_of_prediction_are_measured_and_what_is_not_at_hand_is_not_filled_in(predicted: dict) -> None:
+    for key in ("table3_4.SqueezeNet.speedup", "table3_5.SqueezeNet.true_negative_pct"):
+        assert predicted[key]["simulated"] > 0
+    assert predicted["fig3_11.loss_3.AlexNet_of_table3_4"]["verdict"] == "printed value inconsistent"
+    for name in ("table3_4.GoogLeNet.speedup", "table3_5.VGGNet.true_negative_pct"):
+        assert predicted[name]["verdict"] == "data not at hand"
+
+
+def test_an_average_over_networks_that_are_not_at_hand_is_not_filled_in(found: dict) -> None:
+    for name in ("fig3_8.average.speedup", "fig3_8.max.energy_reduction"):
         assert found[name]["verdict"] == "data not at hand"
         assert found[name]["simulated"] is None
 
