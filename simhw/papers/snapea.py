@@ -387,7 +387,7 @@ def _table_3_4_items(squeezenet: Simulated, data: Path | None, progress: Progres
         }
         low, high = measured.agreement_interval
         why += (
-            "; tuned for agreement with the exact network on all but one of 60 images, measured on 60 others: "
+            "; tuned for agreement with the exact network on 59 of 60 images, measured on 60 others: "
             f"{100 * measured.agreement:.1f} % agree (95 %: {100 * low:.0f} to {100 * high:.0f})"
         )
     found: list[Item] = []
