@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import simhw
 from simhw.cli import app
 from simhw.description import load_tuning
-from simhw.errors import TuningError
+from simhw.errors import DataError, TuningError
 from simhw.trace import Trace
 from simhw.tuning import load_recipe, network_of, tune
 from simhw.tuning.journal import Journal
@@ -117,6 +117,29 @@ def test_the_tunings_say_how_they_were_made(tuned):
 
 def test_the_same_recipe_gives_the_same_tunings(recipe, tuned):
     assert texts(tune(recipe, command="simhw tune small.yaml -o t.yaml")) == texts(tuned)
+
+
+def test_images_that_are_not_there_are_told_before_the_search(recipe, tmp_path):
+    too_many = {**yaml.safe_load(RECIPE), "measure": {"first": 300, "images": 100}}
+    told = []
+    with pytest.raises(DataError) as refused:
+        tune(load_recipe(too_many), journal=tmp_path / "j", progress=lambda *now: told.append(now))
+    assert str(refused.value) == (
+        "digits (test): holds 360 images; wants at most that many, got 100 images from number 300 on"
+    )
+    assert told == []
+    assert not (tmp_path / "j").exists()
+
+
+def test_the_search_is_kept_until_the_tunings_are_saved(recipe, tmp_path):
+    files = [tmp_path / name for name in ("a.yaml", "b.yaml", "no/c.yaml")]
+    with pytest.raises(TuningError):
+        tune(recipe, files=files, journal=tmp_path / "j")
+    assert (tmp_path / "j").exists()
+    (tmp_path / "no").mkdir()
+    tune(recipe, files=files, journal=tmp_path / "j", resume=True)
+    assert all(file.exists() for file in files)
+    assert not (tmp_path / "j").exists()
 
 
 # broken off
