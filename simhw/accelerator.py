@@ -82,6 +82,14 @@ class LayerView:
     def expected(self) -> Array:
         return self.traced.expected
 
+    @property
+    def coefficients(self) -> Array | None:
+        return self.traced.coefficients
+
+    @property
+    def fit(self) -> Array | None:
+        return self.traced.fit
+
     @functools.cached_property
     def ordering(self) -> sign_order.Ordering | None:
         """Each filter's weights in the order of the transform `sign_order`, if the machine asks for it."""

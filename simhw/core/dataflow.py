@@ -45,6 +45,10 @@ class Layer(Protocol):
     def expected(self) -> Array: ...
     @property
     def ordering(self) -> Any: ...  # of the transform that ordered its weights, or None
+    @property
+    def coefficients(self) -> Array | None: ...  # what its weights come from, [filters, groups, terms]
+    @property
+    def fit(self) -> Array | None: ...  # of its coefficients: weights of a group, bits, each term's fraction
 
 
 @dataclass(frozen=True, kw_only=True)

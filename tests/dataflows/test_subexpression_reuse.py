@@ -1,0 +1,287 @@
+"""The reuse array: right outputs, both engines alike, every PE-cycle accounted for."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from machines import DrawnLayer
+
+from simhw import core
+from simhw.components.arithmetic import Adder
+from simhw.components.dram_link import DramLink
+from simhw.components.global_buffer import GlobalBuffer
+from simhw.components.output_units import Relu
+from simhw.components.reuse_block import ReuseBlock
+from simhw.components.reuse_noc import ReuseNoc
+from simhw.components.reuse_pe import ReusePE, UnrolledPE
+from simhw.core.machine import Machine, Part
+from simhw.dataflows.subexpression_reuse import SubexpressionReuse
+from simhw.dataflows.unrolled_rows import UnrolledRows
+from simhw.errors import MappingError
+from simhw.reference.fitted import Fitted
+from simhw.shapes import LayerShape, NumberFormat
+from simhw.stepped.subexpression_reuse import SubexpressionReuseTwin, UnrolledRowsTwin
+
+COMMON = ("cycles", "stall_cycles", "macs_executed", "array_steps", "blocks")
+
+
+class FittedLayer(DrawnLayer):
+    """A drawn layer whose weights come from drawn coefficients: of N_w weights each, 0 for exact ones."""
+
+    def __init__(self, shape: LayerShape, group: int, terms: int, **rest: Any) -> None:
+        super().__init__(shape, **rest)
+        rng = np.random.default_rng(self.seed + 1)
+        groups = -(-shape.window // (group or 1))
+        terms = terms if group else 1
+        self.made = Fitted(
+            kind=("exact", "linear", "quadratic")[terms - 1],
+            group=group,
+            coefficients=rng.integers(-100, 100, (shape.out_channels, groups, terms)).astype(np.int8),
+            fractions=tuple(int(n) for n in rng.integers(0, 4, terms)),
+            bits=8,
+            shape=shape.weight_shape,
+        )
+        self.weights = self.made.weights()
+        self.formats = self.formats | {"weights": NumberFormat(bits=32, fraction=8)}
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return self.made.coefficients
+
+    @property
+    def fit(self) -> np.ndarray:
+        return self.made.to_arrays()["fit"]
+
+
+class ExactLayer(DrawnLayer):
+    """A drawn layer whose weights come from no coefficients."""
+
+    coefficients = fit = None
+
+
+@dataclass(frozen=True)
+class ReuseRig:
+    parts: dict[str, Part]
+    options: Any = field(default_factory=SubexpressionReuse.Options)
+    clock_mhz: float = 500.0
+
+    @property
+    def kinds(self) -> tuple[Any, Any]:
+        if "reuse" in self.parts:
+            return SubexpressionReuse, SubexpressionReuseTwin
+        return UnrolledRows, UnrolledRowsTwin
+
+    def run(
+        self, layer: Any, engine: str = "compiled", log: bool = False
+    ) -> tuple[core.Simulation, Any, dict[str, Any]]:
+        kind, twin = self.kinds
+        dataflow = kind(self.parts, self.options, self.clock_mhz)
+        (phase,) = dataflow.plan([layer])
+        sim = core.Simulation(clock_mhz=self.clock_mhz, log=log)
+        machine = Machine(sim, self.parts)
+        if engine == "stepped":
+            playing = twin(self.options).run(machine, phase)
+        else:
+            playing = dataflow.schedule(machine, phase, dataflow.execute(phase, True))
+        ended = sim.process(playing)
+        sim.run()
+        outcome: Any = ended.value
+        return sim, outcome.outputs[layer.name], outcome.details[layer.name]
+
+
+def rig(rows: int = 3, columns: int = 4, blocks: int = 6, options: Any = None, **specs: Any) -> ReuseRig:
+    """A small machine; blocks = 0 makes it the unrolled one."""
+    pe = ReusePE if blocks else UnrolledPE
+    given = {
+        "reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), 1, blocks),
+        "pes": (pe, pe.Spec(), rows, columns),
+        "psums": (Adder, Adder.Spec(), rows, columns),
+        "glb": (GlobalBuffer, GlobalBuffer.Spec(size_kib=4, filter_kib=1), None, None),
+        "noc": (ReuseNoc, ReuseNoc.Spec(), None, None),
+        "relu": (Relu, Relu.Spec(), None, None),
+        "dram": (DramLink, DramLink.Spec(clock_mhz=2400), None, None),
+    }
+    parts = {
+        role: Part(kind=kind, spec=replace(spec, **specs.get(role, {})), rows=high, columns=wide)
+        for role, (kind, spec, high, wide) in given.items()
+        if blocks or role != "reuse"
+    }
+    kind = SubexpressionReuse if blocks else UnrolledRows
+    return ReuseRig(parts, options or kind.Options())
+
+
+def assert_alike(machine: ReuseRig, layer: Any) -> dict[str, Any]:
+    (one, out, found), (two, stepped_out, stepped) = (machine.run(layer, e) for e in ("compiled", "stepped"))
+    np.testing.assert_array_equal(out, layer.expected)
+    np.testing.assert_array_equal(stepped_out, layer.expected)
+    assert {k: found[k] for k in COMMON} == {k: stepped[k] for k in COMMON}
+    assert one.cycle == two.cycle == found["cycles"]
+    assert one.ledger.flat() == two.ledger.flat()
+    assert one.activity.flat() == two.activity.flat()
+    units: dict[str, int] = {}
+    for key, n in one.activity.flat().items():
+        assert n >= 0
+        unit = key.rpartition(".")[0]
+        units[unit] = units.get(unit, 0) + n
+    assert set(units.values()) == {one.cycle}
+    assert len(units) == machine.parts["pes"].instances + 1
+    assert one.ledger.total("mul") == found["macs_executed"]
+    return found
+
+
+def drawn(seed: int) -> tuple[ReuseRig, Any] | None:
+    """Draw a layer, its fit and a machine; None if there is no such layer or it does not fit the machine."""
+    rng = random.Random(seed)
+    shape = drawn_shape(rng)
+    if shape is None:
+        return None
+    blocks = rng.choice([0, 4, 5, 8])
+    terms = rng.choice([2, 2, 3])
+    layer = drawn_layer(rng, shape, seed, terms, exact=not blocks)
+    if layer is None:
+        return None
+    turns = rng.choice([1, 1, 2, 3])
+    wide = terms if blocks else rng.choice([2, 3, 5])
+    pes = {
+        "terms": wide,
+        "coefficient_words": 2 * wide * rng.choice([1, 1, 2]),
+        "latency_cycles": rng.choice([0, 1, 3]),
+    }
+    options = (
+        SubexpressionReuse.Options(unfitted="exact", filters_at_once=turns)
+        if blocks
+        else UnrolledRows.Options(filters_at_once=turns)
+    )
+    network = rng.choice(["merged", "separate", "running_sums"])
+    size_kib, filter_kib = rng.choice([(0.75, 0.25), (1.5, 0.25), (4, 1), (64, 8)])
+    machine = rig(
+        rng.randint(1, 5),
+        rng.randint(1, 5),
+        blocks,
+        options,
+        reuse={
+            "terms": terms,
+            "network": network,
+            "shares_a_sum": network != "running_sums" and rng.random() < 0.3,
+            "levels_per_cycle": rng.choice([1, 2, 4]),
+        },
+        pes=pes,
+        glb={"size_kib": size_kib, "filter_kib": filter_kib},
+        noc={
+            "coefficient_words_per_cycle": rng.choice([1, 2, 5, 16]),
+            "input_words_per_cycle": rng.choice([1, 2, 3, 7, 32]),
+        },
+        dram={
+            "clock_mhz": rng.choice([60, 500, 2400, 133.3]),
+            "word_bits": rng.choice([16, 64, 128]),
+            "latency_cycles": rng.choice([0, 0, 9]),
+        },
+    )
+    kind, _ = machine.kinds
+    try:
+        list(kind(machine.parts, machine.options, 500.0).plan([layer]))
+    except MappingError:
+        return None
+    return machine, layer
+
+
+def drawn_shape(rng: random.Random) -> LayerShape | None:
+    if rng.random() < 0.3:
+        return LayerShape.linear(rng.choice([1, 2, 5]), rng.randint(1, 30), rng.randint(1, 9))
+    groups, kernel = (
+        rng.choice([1, 1, 2]),
+        rng.choice([(1, 1), (2, 2), (3, 3), (1, 3), (3, 1), (2, 4), (4, 3)]),
+    )
+    try:
+        return LayerShape(
+            batch=rng.choice([1, 1, 2]),
+            in_channels=groups * rng.randint(1, 4),
+            in_height=rng.randint(1, 8),
+            in_width=rng.randint(1, 8),
+            out_channels=groups * rng.randint(1, 5),
+            kernel_height=kernel[0],
+            kernel_width=kernel[1],
+            stride=(rng.randint(1, 2), rng.randint(1, 3)),
+            pad=(rng.randint(0, 2), rng.randint(0, 2), rng.randint(0, 2), rng.randint(0, 2)),
+            dilation=(rng.choice([1, 1, 2]), rng.choice([1, 1, 2])),
+            groups=groups,
+        )
+    except ValueError:
+        return None
+
+
+def drawn_layer(rng: random.Random, shape: LayerShape, seed: int, terms: int, exact: bool) -> Any:
+    rest = {"seed": seed, "zeros": rng.random(), "activation": rng.choice(["relu", "relu6", None])}
+    if exact or rng.random() < 0.1:
+        return ExactLayer(shape, **rest)
+    terms = rng.randint(2, terms)
+    if (shape.kernel_height, shape.kernel_width) == (1, 1):
+        group = rng.choice([0, *range(terms, min(shape.window, 12) + 1)])
+    else:
+        group = rng.choice(
+            [0, shape.kernel_width, shape.kernel_width, shape.kernel_height * shape.kernel_width]
+        )
+    if group and not terms <= group <= 12:
+        return None
+    return FittedLayer(shape, group, terms, **rest)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_engines_agree_on_drawn_layers(seed: int) -> None:
+    case = drawn(seed)
+    if case is not None:
+        assert_alike(*case)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(12))
+def test_engines_agree_on_many_drawn_layers(block: int) -> None:
+    for seed in range(1000 + 60 * block, 1060 + 60 * block):
+        case = drawn(seed)
+        if case is not None:
+            assert_alike(*case)
+
+
+def test_enough_cases_are_drawn() -> None:
+    assert sum(drawn(seed) is not None for seed in range(80)) >= 60
+    assert sum(drawn(seed) is not None for seed in range(1000, 1720)) >= 500
+
+
+@pytest.mark.parametrize("seed", range(0, 80, 4))
+def test_the_recurrence_is_the_processes_that_a_timeline_uses(seed: int) -> None:
+    case = drawn(seed)
+    if case is None:
+        return
+    machine, layer = case
+    (one, out, found), (two, logged_out, logged) = (machine.run(layer, log=log) for log in (False, True))
+    np.testing.assert_array_equal(out, logged_out)
+    assert found == logged
+    assert one.ledger.flat() == two.ledger.flat()
+    assert one.activity.flat() == two.activity.flat()
+
+
+@pytest.mark.parametrize("seed", range(1, 80, 6))
+def test_time_alone_depends_on_buses_link_and_latencies(seed: int) -> None:
+    """Values and executed work are a function of the mapping, never of when anything arrives."""
+    case = drawn(seed)
+    if case is None:
+        return
+    machine, layer = case
+    changes: dict[str, dict[str, Any]] = {
+        "noc": {"coefficient_words_per_cycle": 3, "input_words_per_cycle": 2},
+        "dram": {"clock_mhz": 77.7, "latency_cycles": 31},
+        "pes": {"latency_cycles": 9},
+    }
+    slower = machine
+    for role, change in changes.items():
+        part = slower.parts[role]
+        slower = replace(
+            slower, parts=slower.parts | {role: replace(part, spec=replace(part.spec, **change))}
+        )
+    (one, out, _), (two, slower_out, _) = machine.run(layer), slower.run(layer)
+    np.testing.assert_array_equal(out, slower_out)
+    assert one.ledger.flat() == two.ledger.flat()
