@@ -108,12 +108,15 @@ def load_inputs(
     workload: Workload,
     data: str | Path | None = None,
     *,
-    images: int = 1,
+    images: int | None = 1,
     first: int = 0,
     split: str = "test",
     seed: int = 0,
 ) -> datasets.Images:
-    """Return a batch as the network wants it, preprocessed, from the source that `export` describes."""
+    """Return a batch as the network wants it, preprocessed, from the source that `export` describes.
+
+    With `images` None it is all there are.
+    """
     own = workload.data
     request = datasets.Request(
         shape=workload.input_shape, images=images, first=first, split=split, array=own.array, fit=own.fit
