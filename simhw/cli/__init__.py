@@ -735,6 +735,16 @@ def _progress(title: str) -> Iterator[Progress | None]:
         yield lambda done, total, name: bar.update(task, completed=done, total=total, at=name)
 
 
+def _add_commands() -> None:
+    """Add the commands that have files of their own."""
+    from simhw.cli.train import train
+
+    app.command()(train)
+
+
+_add_commands()
+
+
 def main() -> None:
     """Run the command line; exit codes 0 done, 1 outputs differ, 2 wrong input."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,7 +1,8 @@
 """A network forwards and backwards, in float32: sums of products by BLAS, convolutions by columns.
 
-Values lie as [C, N, H, W] from layer to layer, so that a convolution's output is one product of matrices
-and nothing is transposed. The loss is the mean cross entropy of the softmax of what the network puts out.
+Values lie as [C, H, W, N] from layer to layer, the images of a batch side by side: a convolution's output
+is one product of matrices, a flattened map is the map, and whatever is moved is moved in long rows. The
+loss is the mean cross entropy of the softmax of what the network puts out.
 """
 
 from __future__ import annotations
@@ -86,24 +87,24 @@ class Network:
 
     def _forward(self, params: Params, images: np.ndarray, keep: bool) -> tuple[np.ndarray, list[Kept]]:
         """Return the scores [N, classes] and, with `keep`, what the way back needs."""
-        values = images.transpose(1, 0, 2, 3)
+        values = np.ascontiguousarray(images.transpose(1, 2, 3, 0))
         kept: list[Kept] = []
         for step in self.steps:
             values, needed = step.forward(values, params)
             if keep:
                 kept.append(needed)
-        return values.reshape(values.shape[0], -1).T, kept
+        return values.reshape(-1, len(images)).T, kept
 
 
 def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, int, np.ndarray]:
-    """Return the mean loss of scores [N, classes], how many are right, and the slope [classes, N, 1, 1]."""
+    """Return the mean loss of scores [N, classes], how many are right, and the slope [classes, 1, 1, N]."""
     rows = np.arange(len(labels))
     shares = layers.softmax(scores)
     loss = float(-np.log(np.maximum(shares[rows, labels], np.finfo(np.float32).tiny)).mean())
     rightly = int((scores.argmax(axis=1) == labels).sum())
     shares[rows, labels] -= 1
     shares /= len(labels)
-    return loss, rightly, np.ascontiguousarray(shares.T)[:, :, None, None]
+    return loss, rightly, np.ascontiguousarray(shares.T)[:, None, None]
 
 
 class Linear:
@@ -111,11 +112,11 @@ class Linear:
         self.name, self.has_bias = node.name, bool(node.attrs["bias"])
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
-        inputs = values.reshape(values.shape[0], -1)  # [C, N]
+        inputs = values.reshape(-1, values.shape[3])
         sums = _matrix(params[f"{self.name}.weights"]) @ inputs
         if self.has_bias:
             sums += params[f"{self.name}.bias"][:, None]
-        return sums[:, :, None, None], inputs
+        return sums[:, None, None], inputs
 
     def backward(
         self, slope: np.ndarray, kept: Kept, params: Params, found: Params, first: bool
@@ -125,35 +126,38 @@ class Linear:
         found[f"{self.name}.weights"] = (slope @ kept.T).reshape(weights.shape)
         if self.has_bias:
             found[f"{self.name}.bias"] = slope.sum(axis=1)
-        return slope if first else (_matrix(weights).T @ slope)[:, :, None, None]
+        return slope if first else (_matrix(weights).T @ slope)[:, None, None]
 
 
 class Convolution:
-    """Stride 1, one group: its windows are laid out as columns, filter element by filter element."""
+    """Stride 1, one group: its windows are laid out as columns, filter element by filter element.
+
+    The columns are as large as R S of its inputs. Their room is kept from batch to batch: asked for anew
+    each time, it took more time than what is computed in it.
+    """
 
     def __init__(self, node: Node, shape: LayerShape) -> None:
         self.name, self.has_bias, self.shape = node.name, bool(node.attrs["bias"]), shape
+        self._rooms: dict[str, np.ndarray] = {}
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
-        shape, images = self.shape, values.shape[1]
+        shape, images = self.shape, values.shape[3]
         top, bottom, left, right = shape.pad
         if any(shape.pad):
-            values = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        columns = np.empty(
-            (shape.in_channels, shape.kernel_height, shape.kernel_width, images, *self._size), values.dtype
-        )
+            values = np.pad(values, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        columns = self._room("forward", images, values.dtype)
         for r, s in self._taps():
             columns[:, r, s] = values[self._met(r, s)]
         columns = columns.reshape(shape.window, -1)
         sums = _matrix(params[f"{self.name}.weights"]) @ columns
         if self.has_bias:
             sums += params[f"{self.name}.bias"][:, None]
-        return sums.reshape(-1, images, *self._size), columns
+        return sums.reshape(-1, *self._size, images), columns
 
     def backward(
         self, slope: np.ndarray, kept: Kept, params: Params, found: Params, first: bool
     ) -> np.ndarray:
-        shape, images = self.shape, slope.shape[1]
+        shape, images = self.shape, slope.shape[3]
         slope = slope.reshape(slope.shape[0], -1)
         weights = params[f"{self.name}.weights"]
         found[f"{self.name}.weights"] = (slope @ kept.T).reshape(weights.shape)
@@ -161,14 +165,21 @@ class Convolution:
             found[f"{self.name}.bias"] = slope.sum(axis=1)
         if first:
             return slope
-        columns = (_matrix(weights).T @ slope).reshape(
-            shape.in_channels, shape.kernel_height, shape.kernel_width, images, *self._size
-        )
-        whole = np.zeros((shape.in_channels, images, shape.padded_height, shape.padded_width), slope.dtype)
+        columns = self._room("backward", images, slope.dtype)
+        np.matmul(_matrix(weights).T, slope, out=columns.reshape(shape.window, -1))
+        whole = np.zeros((shape.in_channels, shape.padded_height, shape.padded_width, images), slope.dtype)
         for r, s in self._taps():
             whole[self._met(r, s)] += columns[:, r, s]
         top, _, left, _ = shape.pad
-        return whole[:, :, top : top + shape.in_height, left : left + shape.in_width]
+        return whole[:, top : top + shape.in_height, left : left + shape.in_width]
+
+    def _room(self, way: str, images: int, dtype: np.dtype) -> np.ndarray:
+        """Return room for the columns [C, R, S, E, F, N] of one way; what it held is lost."""
+        shape = self.shape
+        wanted = (shape.in_channels, shape.kernel_height, shape.kernel_width, *self._size, images)
+        if way not in self._rooms or (self._rooms[way].shape, self._rooms[way].dtype) != (wanted, dtype):
+            self._rooms[way] = np.empty(wanted, dtype)
+        return self._rooms[way]
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -177,10 +188,10 @@ class Convolution:
     def _taps(self) -> list[tuple[int, int]]:
         return [(r, s) for r in range(self.shape.kernel_height) for s in range(self.shape.kernel_width)]
 
-    def _met(self, r: int, s: int) -> tuple[slice, slice, slice, slice]:
+    def _met(self, r: int, s: int) -> tuple[slice, slice, slice]:
         """Return where in the padded maps the values lie that meet filter element (r, s)."""
         height, width = self._size
-        return slice(None), slice(None), slice(r, r + height), slice(s, s + width)
+        return slice(None), slice(r, r + height), slice(s, s + width)
 
 
 class Relu:
@@ -216,7 +227,7 @@ class AveragePool:
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
         down, across = self.size
-        parts = [values[:, :, r::down, s::across] for r in range(down) for s in range(across)]
+        parts = [values[:, r::down, s::across] for r in range(down) for s in range(across)]
         out = parts[0].copy()
         for part in parts[1:]:
             out += part
@@ -228,7 +239,7 @@ class AveragePool:
     ) -> np.ndarray:
         down, across = self.size
         share = slope * slope.dtype.type(1 / (down * across))
-        return share.repeat(down, axis=2).repeat(across, axis=3)
+        return share.repeat(down, axis=1).repeat(across, axis=2)
 
 
 class MaximumPool:
@@ -238,36 +249,34 @@ class MaximumPool:
         self.size = size
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
-        c, n, h, w = values.shape
+        c, h, w, n = values.shape
         down, across = self.size
-        windows = values.reshape(c, n, h // down, down, w // across, across).transpose(0, 1, 2, 4, 3, 5)
-        windows = windows.reshape(c, n, h // down, w // across, down * across)
-        chosen = windows.argmax(axis=4)[..., None]
-        return np.take_along_axis(windows, chosen, axis=4)[..., 0], chosen
+        windows = values.reshape(c, h // down, down, w // across, across, n).transpose(0, 2, 4, 1, 3, 5)
+        windows = windows.reshape(c, down * across, h // down, w // across, n)
+        chosen = windows.argmax(axis=1)[:, None]
+        return np.take_along_axis(windows, chosen, axis=1)[:, 0], chosen
 
     def backward(
         self, slope: np.ndarray, kept: Kept, params: Params, found: Params, first: bool
     ) -> np.ndarray:
-        c, n, h, w = slope.shape
+        c, h, w, n = slope.shape
         down, across = self.size
-        windows = np.zeros((c, n, h, w, down * across), slope.dtype)
-        np.put_along_axis(windows, kept, slope[..., None], axis=4)
-        windows = windows.reshape(c, n, h, w, down, across).transpose(0, 1, 2, 4, 3, 5)
-        return windows.reshape(c, n, h * down, w * across)
+        windows = np.zeros((c, down * across, h, w, n), slope.dtype)
+        np.put_along_axis(windows, kept, slope[:, None], axis=1)
+        windows = windows.reshape(c, down, across, h, w, n).transpose(0, 3, 1, 4, 2, 5)
+        return windows.reshape(c, h * down, w * across, n)
 
 
 class Flatten:
     """An image's values in their order C, H, W become channels."""
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
-        flat = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).reshape(-1, values.shape[1], 1, 1)
-        return flat, values.shape
+        return values.reshape(-1, 1, 1, values.shape[3]), values.shape
 
     def backward(
         self, slope: np.ndarray, kept: Kept, params: Params, found: Params, first: bool
     ) -> np.ndarray:
-        c, n, h, w = kept
-        return np.ascontiguousarray(slope.reshape(c, h, w, n).transpose(0, 3, 1, 2))
+        return slope.reshape(kept)
 
 
 def _matrix(weights: np.ndarray) -> np.ndarray:
