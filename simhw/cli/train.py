@@ -1,83 +1,62 @@
-"""`simhw train`: the options, the library's call, and what is printed of it."""
+"""`simhw train`: the library's call, and what is said of what came out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+from simhw.reports.learning import plot_learning
+from simhw.training.evaluate import accuracy_of_training
+from simhw.training.recipe import Recipe
+from simhw.training.sgd import Training, train
 
-from simhw import cli
+
+def trained(
+    recipe: Recipe,
+    output: Path,
+    data: str | None,
+    images: int | None,
+    resume: bool,
+    plot: Path | None,
+    progress: Callable[[int, int, str], None] | None,
+) -> dict[str, Any]:
+    """Train and write; return what `--json` prints."""
+    training = train(recipe, output, data=data, images=images, resume=resume, plot=plot, progress=progress)
+    if plot is not None:
+        plot_learning({recipe.name: training.log}, plot)
+    return _described(training, output)
 
 
-def train(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe: a path, or the name of one that ships.",
-            callback=cli._not_empty,
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="The coefficients to write: .npz; a log lies beside."
-        ),
-    ],
-    data: cli.Data = None,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            "--images", metavar="N", min=1, help="Only the first N images of each set; all if not given."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint of a training that did not end.")
-    ] = False,
-    as_json: cli.AsJson = False,
-) -> None:
-    """Train a network with its weights on lines.
-
-    Writes coefficients that trace --weights takes, and loss and accuracy by epoch beside them.
-    """
-    from simhw.reports.table import listing
-    from simhw.training.evaluate import accuracy_of_training
-    from simhw.training.recipe import load_recipe
-    from simhw.training.sgd import train as run_training
-
-    cli._data_of_environment()
-    chosen = load_recipe(recipe)
-    with cli._progress(chosen.name) as progress:
-        training = run_training(chosen, output, data=data, images=images, resume=resume, progress=progress)
-    fitted = training.fitted()
-    rows = [
+def _described(training: Training, output: Path) -> dict[str, Any]:
+    layers = [
         {
             "layer": name,
-            "kind": layer.kind,
-            "group": layer.group,
-            "parameters": layer.parameters,
-            "bits": layer.bits,
-            "memory_bits": layer.memory_bits,
+            "kind": fitted.kind,
+            "group": fitted.group,
+            "parameters": fitted.parameters,
+            "bits": fitted.bits,
+            "memory_bits": fitted.memory_bits,
         }
-        for name, layer in fitted.items()
+        for name, fitted in training.fitted().items()
     ]
-    found = {
+    return {
         "file": str(output),
-        "layers": rows,
-        "parameters": sum(layer.parameters for layer in fitted.values()),
-        "memory_bits": sum(layer.memory_bits for layer in fitted.values()),
-        "float32_accuracy": training.state.log[-1][-1],
+        "log": str(output.with_suffix(".csv")),
+        "layers": layers,
+        "parameters": sum(row["parameters"] for row in layers),
+        "memory_bits": sum(row["memory_bits"] for row in layers),
+        "float32_accuracy": training.log["test_accuracy"][-1],
         "fixed16_accuracy": accuracy_of_training(training),
+        "held_out": len(training.test_labels),
         "inputs": training.sets.test.source,
     }
-    if as_json:
-        cli._print_json(found)
-    else:
-        print(listing(rows).text())
-        print(
-            f"{found['parameters']:,} parameters; named rightly of {len(training.test_labels)} held out: "
-            f"{found['float32_accuracy']:.2%} in float32, {found['fixed16_accuracy']:.2%} in fixed point"
-        )
-    cli._say(f"wrote {output}")
-    cli._say(f"wrote {output.with_suffix('.csv')}")
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """Return what stands below the table of layers."""
+    return (
+        f"{found['parameters']:,} parameters in {found['memory_bits'] / 8000:.4g} KB; named rightly of "
+        f"{found['held_out']:,} images held out ({found['inputs']}): {found['float32_accuracy']:.2%} with "
+        f"float32 weights, {found['fixed16_accuracy']:.2%} with these coefficients"
+    )

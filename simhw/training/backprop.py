@@ -62,7 +62,9 @@ class Network:
             raise WorkloadError(faults)
         shapes = graph.shapes(input_shape)
         self.steps = [
-            step for node in graph.nodes for step in _steps(node, shapes[node.inputs[0]], shapes[node.name])
+            step
+            for node in graph.nodes
+            for step in _steps(f"{graph.source}:{node.name}", node, shapes[node.inputs[0]], shapes[node.name])
         ]
 
     def gradients(self, params: Params, images: np.ndarray, labels: np.ndarray) -> tuple[float, int, Params]:
@@ -287,7 +289,7 @@ def _fault(node: Node, last: bool) -> str | None:
     """Return why a node cannot be trained."""
     attrs: Mapping[str, Any] = node.attrs
     if node.op not in LEARNT:
-        return f"is a {node.op}; training knows {', '.join(LEARNT)}"
+        return f"is {node.op}; training knows {', '.join(LEARNT)}"
     if attrs.get("activation") not in (None, "relu"):
         return f"activation: is {attrs['activation']}; training knows relu"
     plain = {"stride": (1, 1), "dilation": (1, 1), "groups": 1}
@@ -302,7 +304,9 @@ def _fault(node: Node, last: bool) -> str | None:
     return None
 
 
-def _steps(node: Node, reads: tuple[int, int, int, int], makes: tuple[int, int, int, int]) -> list[Step]:
+def _steps(
+    place: str, node: Node, reads: tuple[int, int, int, int], makes: tuple[int, int, int, int]
+) -> list[Step]:
     """Return what a node does: an activation is a step of its own."""
     activated: list[Step] = [Relu()] if node.attrs.get("activation") == "relu" else []
     if node.op == "conv":
@@ -313,7 +317,7 @@ def _steps(node: Node, reads: tuple[int, int, int, int], makes: tuple[int, int, 
         pool = Pool(**{key: node.attrs[key] for key in ("kernel", "stride", "pad")})
         if (makes[2] * pool.kernel[0], makes[3] * pool.kernel[1]) != reads[2:]:
             raise WorkloadError(
-                f"{node.name}: pools {reads[2]}x{reads[3]} by {pool.kernel[0]}x{pool.kernel[1]}; training "
+                f"{place}: pools {reads[2]}x{reads[3]} by {pool.kernel[0]}x{pool.kernel[1]}; training "
                 "wants windows that leave nothing over"
             )
         return [AveragePool(pool.kernel) if node.op == "avgpool" else MaximumPool(pool.kernel)]

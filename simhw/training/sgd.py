@@ -34,7 +34,7 @@ from simhw.workload.weights import draw_weights
 
 Progress = Callable[[int, int, str], None]
 
-SIGMOID_GAIN = 2.0  # by how much weights before a sigmoid are larger than before a ReLU
+SIGMOID_GAIN = 4.0  # weights before a sigmoid are larger than before a ReLU: its slope is a quarter at most
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Training:
         self.digest = checkpoint.digest_of(
             recipe.to_dict(), sets.train.pixels, self.train_labels, sets.test.pixels, self.test_labels
         )
+
+    @property
+    def log(self) -> dict[str, list[float]]:
+        """The columns of COLUMNS, a number for each epoch."""
+        return {name: [row[i] for row in self.state.log] for i, name in enumerate(COLUMNS)}
 
     @property
     def steps_an_epoch(self) -> int:
@@ -172,18 +177,20 @@ def train(
     data: str | Path | None = None,
     images: int | None = None,
     resume: bool = False,
+    plot: Path | None = None,
     progress: Progress | None = None,
 ) -> Training:
     """Train by a recipe and write the coefficients to `output` and the log beside it, as .csv.
 
     After each epoch a checkpoint beside `output` says how to go on with `resume`; it goes when the
-    training is done. `images` takes the first so many of each set; `progress` is told (steps done, steps
-    in all, where it stands).
+    training is done. `images` takes the first so many of each set; `plot` is a file that the caller means
+    to write of it, looked at before the work begins; `progress` is told (steps done, steps in all, where
+    it stands).
     """
     log, stands = output.with_suffix(".csv"), checkpoint.beside(output)
     if output.suffix != ".npz":
         raise RecipeError(f"{output}: wants a name that ends in .npz")
-    check_outputs([output, log, stands], [recipe.path], RecipeError)
+    check_outputs([output, log, stands, plot], [recipe.path], RecipeError)
     if not resume and stands.exists():
         raise RecipeError(
             f"{stands}: is left of a training that did not end; --resume goes on with it, or remove it"
