@@ -589,6 +589,52 @@ def reproduce(
 
 
 @app.command()
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe: a path, or the name of one that ships.", callback=_not_empty
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The coefficients to write: .npz.")
+    ],
+    data: Data = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", metavar="N", min=1, help="Only the first N images of each set, not all."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a training that did not end.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw loss and accuracy by epoch: .png, .svg or .pdf."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network with its weights on lines.
+
+    Writes coefficients that trace --weights takes; loss and accuracy by epoch lie beside them, as .csv.
+    """
+    from simhw.cli.train import sentence, trained
+    from simhw.reports.table import listing
+    from simhw.training.recipe import load_recipe
+
+    _data_of_environment()
+    read = load_recipe(recipe)
+    with _progress(read.name) as progress:
+        found = trained(read, output, data, images, resume, plot, progress)
+    if as_json:
+        _print_json(found)
+    else:
+        print(listing(found["layers"]).text())
+        print(sentence(found))
+    for path in filter(None, (output, found["log"], plot)):
+        _say(f"wrote {path}")
+
+
+@app.command()
 def bench(as_json: AsJson = False) -> None:
     """Measure how fast this computer simulates.
 

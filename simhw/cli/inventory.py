@@ -202,11 +202,12 @@ def _kind_of(path: Path) -> str:
         )
     from simhw import yamlfile
 
-    wants = "a description, mapping, workload or technology table"
+    wants = "a description, mapping, workload, recipe or technology table"
     fields = yamlfile.read(path, SimhwError, wants, aliases=True).value
     marks = {
         "accelerator": ("components", "dataflow", "clock_mhz"),
         "technology": ("entries", "free", "accelergy", "ERT", "energy_reference_table"),
+        "recipe": ("epochs", "fit", "rate"),
         "workload": ("input", "nodes", "data", "weights"),
     }
     if isinstance(fields.get("layers"), dict):
@@ -218,7 +219,7 @@ def _kind_of(path: Path) -> str:
         return "workload"
     raise SimhwError(
         f"{path}: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
-        "a technology table 'entries'"
+        "a technology table 'entries', a recipe 'epochs'"
     )
 
 
@@ -263,6 +264,12 @@ def _workload(path: Path) -> str:
     from simhw.workload import load_workload
 
     return load_workload(path).name
+
+
+def _recipe(path: Path) -> str:
+    from simhw.training.recipe import load_recipe
+
+    return load_recipe(path).name
 
 
 def _trace(path: Path) -> str:
@@ -334,6 +341,7 @@ _READERS: Mapping[str, Callable[[Path], str]] = {
     "mapping": _mapping,
     "technology": _technology,
     "workload": _workload,
+    "recipe": _recipe,
     "trace": _trace,
     "result": _result,
     "comparison": _comparison,

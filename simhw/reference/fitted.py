@@ -64,6 +64,14 @@ def grouping_fault(shape: WeightShape, kind: str, group: int) -> str | None:
     return None
 
 
+def group_sizes(shape: WeightShape, group: int) -> np.ndarray:
+    """Return the weights of each group of a filter, int64 [groups]; the last may have fewer."""
+    weights, size = shape[1] * shape[2] * shape[3], group or 1
+    sizes = np.full(-(-weights // size), size, dtype=np.int64)
+    sizes[-1] += weights - sizes.sum()
+    return sizes
+
+
 def count_parameters(
     shape: WeightShape, kind: str, group: int, *, whole_groups: bool = True
 ) -> int | Fraction:
@@ -111,9 +119,7 @@ class Fitted:
     @property
     def sizes(self) -> np.ndarray:
         """Weights of each group: int64 [groups]."""
-        sizes = np.full(self.groups, self.group or 1, dtype=np.int64)
-        sizes[-1] += self.shape[1] * self.shape[2] * self.shape[3] - sizes.sum()
-        return sizes
+        return group_sizes(self.shape, self.group)
 
     @property
     def parameters(self) -> int:

@@ -22,6 +22,7 @@ from simhw.reference.fitted import (
     Fitted,
     WeightShape,
     count_parameters,
+    group_sizes,
     grouping_fault,
     powers,
     terms_of,
@@ -113,30 +114,54 @@ def quantized(
 ) -> Fitted:
     """Return real coefficients [M, groups, terms] in fixed point, rounded half to even.
 
-    A term's fraction is the largest in which none of its coefficients saturates, held down where the
-    fitted weights would not fit 32 bits.
+    The highest term is rounded first, and what that moves the line by is fitted, in turn, by the terms
+    below it before they are rounded: a line of the same mean and slope costs less than one that is off at
+    its far end. A term's fraction is the largest in which none of its coefficients saturates, held down
+    where the fitted weights would not fit 32 bits.
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
         raise TransformError(f"{where}: bits: is {bits!r}; wants a whole number from 2 to 16")
-    fractions = [choose_format(coefficients[..., t], bits).fraction for t in range(coefficients.shape[2])]
-    largest = (1 << (bits - 1),) * len(fractions)
-    while widest_weight(largest, tuple(fractions), group) >= 1 << (WIDEST - 1):
-        finest = max(fractions)
-        if min(fractions) == finest:
+    largest = (1 << (bits - 1),) * coefficients.shape[2]
+    finest: int | None = None
+    while True:
+        codes, fractions = _rounded(coefficients, group, shape, bits, finest)
+        if widest_weight(largest, fractions, group) < 1 << (WIDEST - 1):
+            break
+        finest = max(fractions) - 1
+        if min(fractions) > finest:
             raise TransformError(f"{where}: N_w: is {group}; its fitted weights do not fit {WIDEST} bits")
-        fractions = [min(fraction, finest - 1) for fraction in fractions]
-    codes = [
-        quantize(coefficients[..., t], NumberFormat(bits=bits, fraction=fraction))
-        for t, fraction in enumerate(fractions)
-    ]
     return Fitted(
         kind=kind,
         group=group,
         coefficients=np.stack(codes, axis=2),
-        fractions=tuple(fractions),
+        fractions=fractions,
         bits=bits,
         shape=shape,
     )
+
+
+def _rounded(
+    coefficients: np.ndarray, group: int, shape: WeightShape, bits: int, finest: int | None
+) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """Return each term's integers [M, groups], and their fractions, none beyond `finest`."""
+    terms = [coefficients[..., t].astype(np.float64) for t in range(coefficients.shape[2])]
+    last = group_sizes(shape, group) - 1.0  # the last x of each group
+    codes: list[np.ndarray] = []
+    fractions: list[int] = []
+    for t in range(len(terms) - 1, -1, -1):
+        chosen = choose_format(terms[t], bits)
+        if finest is not None and chosen.fraction > finest:
+            chosen = NumberFormat(bits=bits, fraction=finest)
+        code = quantize(terms[t], chosen)
+        lost = terms[t] - np.ldexp(code.astype(np.float64), -chosen.fraction)
+        if t == 1:  # x is nearest to its mean
+            terms[0] += lost * last / 2
+        elif t == 2:  # x^2 is nearest to the line last x - last (last - 1) / 6
+            terms[1] += lost * last
+            terms[0] -= lost * last * (last - 1) / 6
+        codes.insert(0, code)
+        fractions.insert(0, chosen.fraction)
+    return codes, tuple(fractions)
 
 
 def _four(weights: np.ndarray) -> WeightShape:

@@ -65,7 +65,7 @@ def export(
     seed = workload.weights.seed if seed is None else seed
     batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
     graph, params, source = load_params(workload, weights, data, seed)
-    fitted = _fitted(workload, weights, data)
+    fitted = load_fitted_params(workload, weights, data)
     real = params
     graph, params = fuse(graph, params)
     _check_fitted(workload, fitted, real, params)
@@ -108,12 +108,15 @@ def load_inputs(
     workload: Workload,
     data: str | Path | None = None,
     *,
-    images: int = 1,
+    images: int | None = 1,
     first: int = 0,
     split: str = "test",
     seed: int = 0,
 ) -> datasets.Images:
-    """Return a batch as the network wants it, preprocessed, from the source that `export` describes."""
+    """Return a batch as the network wants it, preprocessed, from the source that `export` describes.
+
+    With `images` None it is all there are.
+    """
     own = workload.data
     request = datasets.Request(
         shape=workload.input_shape, images=images, first=first, split=split, array=own.array, fit=own.fit
@@ -143,6 +146,14 @@ def load_params(
     return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
 
 
+def load_fitted_params(
+    workload: Workload, weights: str | Path | None = None, data: str | Path | None = None
+) -> dict[str, Fitted]:
+    """Return the layers, by name, whose weights the file that `load_params` reads gives as coefficients."""
+    path = _weights_file(workload, weights, data)
+    return {} if path is None else load_fitted(path, workload.graph, workload.input_shape)
+
+
 def _weights_file(workload: Workload, weights: str | Path | None, data: str | Path | None) -> Path | None:
     own = workload.weights
     if weights is None and own.file is not None:
@@ -150,11 +161,6 @@ def _weights_file(workload: Workload, weights: str | Path | None, data: str | Pa
     if weights is not None and str(weights) != "random":
         return datasets.find_data(weights, _folder(data))
     return None
-
-
-def _fitted(workload: Workload, weights: str | Path | None, data: str | Path | None) -> dict[str, Fitted]:
-    path = _weights_file(workload, weights, data)
-    return {} if path is None else load_fitted(path, workload.graph, workload.input_shape)
 
 
 def _check_fitted(
