@@ -1,0 +1,98 @@
+"""The reuse array beside dense BLAS on the same layers and images: values and cycles, side by side in one run.
+
+    python benchmarks/bench_reuse.py [rounds [format [images]]]
+
+Weights are drawn and put on lines, N_w as in the paper's tables; images are MNIST's where SIMHW_DATA names a
+folder that has them, else drawn. Every round runs all variants in turn, with one thread each, and medians
+over rounds are compared. `of dense` is the speed of the simulation, outputs and cycles of every layer, over
+that of the dense reference: im2col and BLAS in float32, product for product of the whole weights.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[threads] = "1"
+
+import numpy as np
+
+from simhw.accelerator import simulate
+from simhw.bench import dense_reference
+from simhw.errors import DataError
+from simhw.reference.datasets import find_data
+from simhw.transforms import fit_groups
+from simhw.workload import export, load_workload
+from simhw.workload.weights import draw_weights
+
+NETWORKS = {
+    "fc_64_32": {"fc1": 24, "fc2": 4, "fc3": 0},
+    "lenet_300_100": {"fc1": 28, "fc2": 4, "fc3": 0},
+    "lenet5_tolba": {"conv1": 5, "conv2": 5, "fc": 6},
+}
+IMAGES = 10_000
+
+
+def fitted_trace(name, groups, format, images):
+    """Return a trace of drawn weights on lines, and what its images are."""
+    workload = load_workload(name)
+    arrays = {}
+    for param, weights in draw_weights(workload.graph, workload.input_shape, seed=1).items():
+        layer, _, kind = param.rpartition(".")
+        if kind == "bias":
+            arrays[f"{layer}.bias"] = weights
+            continue
+        group = groups[layer]
+        made = fit_groups.apply(weights, "linear" if group else "exact", group)
+        arrays |= {f"{layer}.{part}": array for part, array in made.to_arrays().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fitted.npz"
+        np.savez(path, **arrays)
+        try:
+            find_data("mnist.npz", None)
+            data, what = None, "MNIST"
+        except DataError:
+            data, what = "synthetic:sparsity=0.8", "drawn images"
+        return export(workload, images=images, data=data, weights=path, format=format), what
+
+
+def medians(variants, rounds):
+    times = {what: [] for what in variants}
+    for work in variants.values():
+        work()  # compiles, and fills the caches
+    for _ in range(rounds):
+        for what, work in variants.items():
+            start = time.perf_counter()
+            work()
+            times[what].append(time.perf_counter() - start)
+    return {what: float(np.median(spent)) for what, spent in times.items()}
+
+
+def main(rounds, format, images):
+    print(f"{'network':16}{'images':>8}{'':14}{'dense s':>10}{'values s':>10}{'of dense':>10}{'time s':>10}")
+    for name, groups in NETWORKS.items():
+        trace, what = fitted_trace(name, groups, format, images)
+        spent = medians(
+            {
+                "dense": dense_reference(trace),
+                "values": lambda trace=trace: simulate("tolba", trace),
+                "time": lambda trace=trace: simulate("tolba", trace, values=False),
+            },
+            rounds,
+        )
+        print(
+            f"{name:16}{images:8} {what:13}{spent['dense']:10.3f}{spent['values']:10.3f}"
+            f"{spent['dense'] / spent['values']:10.2f}{spent['time']:10.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main(
+        int(sys.argv[1]) if len(sys.argv) > 1 else 5,
+        sys.argv[2] if len(sys.argv) > 2 else "fixed16",
+        int(sys.argv[3]) if len(sys.argv) > 3 else IMAGES,
+    )
