@@ -1,4 +1,4 @@
-"""The reuse array beside dense BLAS on the same layers and images: values and cycles, side by side in one run.
+"""The reuse array beside dense BLAS on the same layers and images: outputs and cycles, in one run.
 
     python benchmarks/bench_reuse.py [rounds [format [images]]]
 
@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[threads] = "1"
+os.environ.update(
+    dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+)
 
 import numpy as np
 
