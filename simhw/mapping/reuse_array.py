@@ -166,9 +166,9 @@ def choose(shape: LayerShape, grouping: Grouping, limits: ArrayLimits) -> ReuseM
     found = _by_rows(cut, limits) if grouping.by_rows else _by_runs(cut, limits)
     if found is None:
         raise MappingError(
-            f"wants half of the buffer ({limits.buffer_words // 2} words for inputs and sums, "
-            f"{limits.coefficient_words // 2} for coefficients) to hold the smallest block of the layer; "
-            "wants more size_kib, or more filter_kib"
+            f"its smallest block wants more than half of the buffer, {limits.buffer_words // 2} words for "
+            f"inputs and sums and {limits.coefficient_words // 2} for coefficients; wants more size_kib, or "
+            "more filter_kib"
         )
     return found
 
@@ -184,8 +184,12 @@ def _by_rows(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
     widest = min(shape.out_height, limits.columns)
     while widest > 1 and len(cut.rows(0, widest, range(high))) > limits.blocks:
         widest -= 1
-    if len(cut.rows(0, 1, range(high))) > limits.blocks:
-        return None
+    least = len(cut.rows(0, 1, range(high)))
+    if least > limits.blocks:
+        raise MappingError(
+            f"one row of output reads {least} rows of input at once, components.reuse has {limits.blocks} "
+            f"blocks; wants --set components.reuse.columns={least}"
+        )
     for strips in range(ceil_div(shape.out_height, widest), shape.out_height + 1):
         e = ceil_div(shape.out_height, strips)
         best = _least(cut, limits, [(e, 1, m, c) for m in _divisions(shape.group_out_channels) for c in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_signed_digits_make_their_number_and_no_two_lie_side_by_side(number):
     digits = signed_digits(number)
     assert sum((-1 if minus else 1) << shift for shift, minus in digits) == number
     shifts = [shift for shift, _ in digits]
-    assert all(above - below >= 2 for above, below in zip(shifts, shifts[1:], strict=False))
+    assert all(above - below >= 2 for above, below in pairwise(shifts))
 
 
 def test_depth_is_that_of_the_longest_way():

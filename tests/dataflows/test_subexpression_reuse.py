@@ -21,7 +21,7 @@ from simhw.components.reuse_pe import ReusePE, UnrolledPE
 from simhw.core.machine import Machine, Part
 from simhw.dataflows.subexpression_reuse import SubexpressionReuse
 from simhw.dataflows.unrolled_rows import UnrolledRows
-from simhw.errors import MappingError
+from simhw.errors import DescriptionError, MappingError
 from simhw.reference.fitted import Fitted
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.stepped.subexpression_reuse import SubexpressionReuseTwin, UnrolledRowsTwin
@@ -285,3 +285,201 @@ def test_time_alone_depends_on_buses_link_and_latencies(seed: int) -> None:
     (one, out, _), (two, slower_out, _) = machine.run(layer), slower.run(layer)
     np.testing.assert_array_equal(out, slower_out)
     assert one.ledger.flat() == two.ledger.flat()
+
+
+# counted by hand
+
+
+def full_convolution(filter: int, ifmap: int, blocks: bool = True) -> ReuseRig:
+    """The array of section V: a PE for each filter row and output row, a reuse block for each input row."""
+    wide = 2 if blocks else filter
+    return rig(
+        filter,
+        ifmap - filter + 1,
+        ifmap if blocks else 0,
+        reuse={"inputs": filter},
+        pes={"terms": wide, "coefficient_words": 2 * wide},
+        glb={"size_kib": 64, "filter_kib": 8},
+    )
+
+
+def square(filter: int, ifmap: int) -> LayerShape:
+    return LayerShape(
+        batch=1, in_channels=1, in_height=ifmap, in_width=ifmap,
+        out_channels=1, kernel_height=filter, kernel_width=filter,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("filter", "ifmap", "adders"), [(3, 10, 3), (5, 28, 8)])
+def test_the_papers_example_runs_as_it_is_counted(filter: int, ifmap: int, adders: int) -> None:
+    """One filter on one input: all of the array works in every step, one step a column of the output."""
+    layer = FittedLayer(square(filter, ifmap), filter, 2, seed=3)
+    found = assert_alike(full_convolution(filter, ifmap), layer)
+    sim, _, _ = full_convolution(filter, ifmap).run(layer)
+    out, pes = ifmap - filter + 1, filter * (ifmap - filter + 1)
+    assert found["array_steps"] == out
+    assert sim.activity.grouped()["pes.busy"] == pes * out
+    assert "pes.edge" not in sim.activity.grouped()
+    assert found["reuse_additions"] == ifmap * adders * out
+    assert sim.ledger.total("mul") == found["macs_executed"] == 2 * pes * out
+    assert sim.ledger.grouped()["pes.adder0.add"] == pes * out
+    assert sim.ledger.grouped()["psums.add"] == pes * out
+    assert sim.ledger["glb.ifmap", "read"] == ifmap * ifmap
+    assert sim.ledger["glb.filter", "read"] == 2 * filter
+
+
+@pytest.mark.parametrize(("filter", "ifmap"), [(3, 10), (5, 28)])
+def test_the_unrolled_array_takes_as_many_steps_with_a_product_for_each_weight(
+    filter: int, ifmap: int
+) -> None:
+    layer = FittedLayer(square(filter, ifmap), filter, 2, seed=3)
+    layer.formats = layer.formats | {"weights": NumberFormat(bits=16, fraction=8)}
+    found = assert_alike(full_convolution(filter, ifmap, blocks=False), layer)
+    assert found["array_steps"] == ifmap - filter + 1
+    assert found["macs_executed"] == layer.shape.macs
+
+
+def test_a_row_of_table_5_as_executed() -> None:
+    """fc1 of case 3, on an array that holds it whole: 33 groups of 24 (the last of 16), 64 neurons, one step.
+
+    Two products a group and neuron; in a block of 24 inputs 63 adders, of which 15 + 14 + 11 work on 16
+    values; of the sums, each of 33 is added to those below it or to the bias.
+    """
+    layer = FittedLayer(LayerShape.linear(1, 784, 64), 24, 2, seed=1)
+    machine = rig(33, 64, 33, reuse={"inputs": 24}, glb={"size_kib": 64, "filter_kib": 32})
+    sim, out, found = machine.run(layer)
+    np.testing.assert_array_equal(out, layer.expected)
+    assert found["array_steps"] == 1
+    assert sim.ledger.total("mul") == 64 * 2 * 33
+    assert found["reuse_additions"] == 32 * 63 + (15 + 14 + 11)
+    assert sim.ledger.grouped()["pes.adder0.add"] == 64 * 33
+    assert sim.ledger.grouped()["noc.links.hop"] == 64 * 32
+    assert sim.ledger["dram", "read"] == -(-784 * 16 // 64) + -(-(64 * 66 * 8 + 64 * 32) // 64)
+
+
+def test_cycles_by_hand() -> None:
+    """A row of three windows, one filter of a row of three, words 16 bits wide on a link of 64, a cycle each.
+
+    Loads: 5 inputs in 2 words, 2 coefficients of 8 bits and a bias of 32 in 1. A coefficient takes a cycle,
+    a word of input too: the first step at 3, then one each cycle as a word comes. Block, PE and one row of
+    sums take a cycle each; then a word leaves with the outputs.
+    """
+    shape = LayerShape(
+        batch=1, in_channels=1, in_height=1, in_width=5, out_channels=1, kernel_height=1, kernel_width=3
+    )
+    machine = rig(
+        1, 1, 1,
+        noc={"coefficient_words_per_cycle": 1, "input_words_per_cycle": 1},
+        dram={"clock_mhz": 500}, reuse={"inputs": 3},
+    )  # fmt: skip
+    found = assert_alike(machine, FittedLayer(shape, 3, 2, seed=5))
+    assert found["stall_cycles"] == {
+        "dram_loads": 3,
+        "coefficients": 2,
+        "inputs": 1,
+        "drain": 3,
+        "dram_outputs": 1,
+    }
+    assert found["cycles"] == 3 + 3 + 3 + 3 + 1
+
+
+# what is refused
+
+
+def plan_of(machine: ReuseRig, layer: Any, **rest: Any) -> Any:
+    kind, _ = machine.kinds
+    return list(kind(machine.parts, machine.options, 500.0).plan([layer], **rest))
+
+
+def as_float(layer: Any) -> Any:
+    layer.formats = layer.formats | {"expected": NumberFormat()}
+    return layer
+
+
+LINE = LayerShape.linear(1, 12, 2)
+REFUSED = {
+    "no fit": (
+        rig(),
+        ExactLayer(LINE),
+        "layer: its weights come from no coefficients; wants a trace of fitted weights, or "
+        "--set options.unfitted=exact to run them as they are",
+    ),
+    "float": (
+        rig(),
+        as_float(FittedLayer(LINE, 4, 2)),
+        "layer: subexpression_reuse wants integers, the trace holds float32; make it with --format fixed16",
+    ),
+    "float, unrolled": (
+        rig(blocks=0),
+        as_float(ExactLayer(LINE)),
+        "layer: unrolled_rows wants integers, the trace holds float32; make it with --format fixed16",
+    ),
+    "long groups": (
+        rig(reuse={"inputs": 4}),
+        FittedLayer(LINE, 6, 2),
+        "layer: N_w: is 6, a reuse block has 4 inputs; wants --set components.reuse.inputs=6",
+    ),
+    "quadratic": (
+        rig(),
+        FittedLayer(LINE, 6, 3),
+        "layer: its fit has 3 coefficients a group, components.reuse.terms is 2; wants "
+        "--set components.reuse.terms=3\n"
+        "layer: its fit has 3 coefficients a group, components.pes.terms is 2; wants "
+        "--set components.pes.terms=3 --set components.pes.coefficient_words=6",
+    ),
+    "wide weights": (
+        rig(blocks=0),
+        FittedLayer(LINE, 6, 2),
+        "layer: weights of 32 bits; wants components of word_bits 32, got 16",
+    ),
+    "other adders": (
+        replace(rig(), parts=rig().parts | {"psums": Part(kind=Adder, spec=Adder.Spec(), rows=2, columns=4)}),
+        FittedLayer(LINE, 6, 2),
+        "components.psums: is 2 x 4; wants an adder for each of 3 x 4 PEs",
+    ),
+    "other widths": (
+        rig(psums={"word_bits": 32}),
+        FittedLayer(LINE, 6, 2),
+        "components: word_bits: wants one width for all on chip, got reuse 16, pes 16, psums 32, glb 16, "
+        "noc 16, relu 16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_run_is_refused_with_what_would_do(name: str) -> None:
+    machine, layer, message = REFUSED[name]
+    with pytest.raises(DescriptionError) as refused:
+        plan_of(machine, layer)
+    assert str(refused.value) == message
+
+
+def test_a_filter_higher_than_the_array_takes_turns() -> None:
+    found = assert_alike(rig(2, 3, 6), FittedLayer(square(5, 9), 5, 2, seed=2))
+    assert (
+        found["array_steps"] == 3 * 5 * 2
+    )  # segments of kernel rows, columns of output, strips of output rows
+
+
+def test_a_filter_that_the_reuse_blocks_cannot_feed_is_refused() -> None:
+    with pytest.raises(MappingError) as refused:
+        plan_of(rig(3, 4, 2), FittedLayer(square(3, 6), 3, 2))
+    assert str(refused.value) == (
+        "layer: one row of output reads 3 rows of input at once, components.reuse has 2 blocks; "
+        "wants --set components.reuse.columns=3"
+    )
+
+
+def test_a_layer_whose_smallest_block_has_no_room_is_refused() -> None:
+    with pytest.raises(MappingError) as refused:
+        plan_of(rig(glb={"size_kib": 0.125, "filter_kib": 0.0625}), FittedLayer(square(5, 28), 5, 2))
+    assert str(refused.value) == (
+        "layer: its smallest block wants more than half of the buffer, 16 words for inputs and sums and 16 "
+        "for coefficients; wants more size_kib, or more filter_kib"
+    )
+
+
+def test_a_published_mapping_is_refused() -> None:
+    with pytest.raises(MappingError) as refused:
+        plan_of(rig(), FittedLayer(LINE, 4, 2), mapping={"layer": {"e": 1}})
+    assert str(refused.value) == "layer: subexpression_reuse takes no mapping"
