@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from simhw.errors import ResultError
 from simhw.papers import reproduce
 from simhw.papers.tolba import LENET_300_100, SIZES, arrays
+from simhw.reports.array_sizes import plot_array_sizes
 
 DATA = os.environ.get("SIMHW_DATA")
 
@@ -50,9 +52,7 @@ def found() -> dict:
     return {item["id"]: item for item in paper["items"]}
 
 
-@pytest.mark.parametrize(
-    ("filter", "ifmap", "proposed", "unrolled"), [(3, 10, 102, 120), (5, 28, 584, 1080)]
-)
+@pytest.mark.parametrize(("filter", "ifmap", "proposed", "unrolled"), [(3, 10, 102, 120), (5, 28, 584, 1080)])
 def test_the_worked_examples_of_figure_9_are_the_built_arrays(filter, ifmap, proposed, unrolled) -> None:
     assert arrays.convolution(filter, ifmap).equation_2 == equation_2(filter, ifmap) == proposed
     assert arrays.unrolled(filter, ifmap).equation_2 == row_stationary(filter, ifmap) == unrolled
@@ -125,3 +125,21 @@ def test_without_coefficients_accuracy_is_said_not_to_be_at_hand(
     verdicts = {item["id"]: item["verdict"] for item in paper["items"]}
     assert verdicts["table3.case0.accuracy"] == "data not at hand"
     assert verdicts["table3.case0.total"] == "exact"
+
+
+def test_figure_9_is_drawn_from_the_counts(tmp_path: Path) -> None:
+    rows = arrays.figure_9()
+    figure = plot_array_sizes(rows, tmp_path / "figure9.svg")
+    assert (tmp_path / "figure9.svg").stat().st_size > 0
+    drawn = [[int(y) for y in line.get_ydata()] for axes in figure.axes for line in axes.get_lines()]
+    wanted = [
+        [row[key] for row in rows if row["filter"] == filter]
+        for filter in arrays.FILTERS
+        for key in ("proposed", "row_stationary")
+    ]
+    assert drawn == wanted
+
+
+def test_no_array_is_refused() -> None:
+    with pytest.raises(ResultError, match="plot: no array given; wants at least one"):
+        plot_array_sizes([])
