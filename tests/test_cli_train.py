@@ -108,7 +108,8 @@ def test_resume_goes_on_from_a_checkpoint(command, monkeypatch):
     refused = command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
     assert refused.exit_code == 2
     assert refused.stderr == (
-        "mine.npz.checkpoint: is left of a training that did not end; --resume goes on with it, or remove it\n"
+        "mine.npz.checkpoint: is left of a training that did not end; --resume goes on with it, or remove "
+        "it\n"
     )
     assert command("train", "mine.yaml", "-o", "mine.npz", "--images", 64, "--resume").exit_code == 0
     assert Path("mine.npz").read_bytes() == Path("through.npz").read_bytes()
@@ -117,7 +118,8 @@ def test_resume_goes_on_from_a_checkpoint(command, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (("none.yaml", "-o", "a.npz"), "none.yaml: no such file, and no shipped recipe has that name; known: "),
+        (("none.yaml", "-o", "a.npz"),
+         "none.yaml: no such file, and no shipped recipe has that name; known: "),
         (("mine.yaml", "-o", "a.csv"), "a.csv: wants a name that ends in .npz"),
         (("mine.yaml", "-o", "nowhere/a.npz"), "nowhere/a.npz: there is no folder 'nowhere'; make it first"),
         (("mine.yaml", "-o", "a.npz", "--plot", "a.csv"),
