@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simhw.reports.learning import plot_learning
+from simhw.reports.plots import format_of
 from simhw.training.evaluate import accuracy_of_training
 from simhw.training.recipe import Recipe
 from simhw.training.sgd import Training, train
@@ -22,6 +23,8 @@ def trained(
     progress: Callable[[int, int, str], None] | None,
 ) -> dict[str, Any]:
     """Train and write; return what `--json` prints."""
+    if plot is not None:
+        format_of(plot)
     training = train(recipe, output, data=data, images=images, resume=resume, plot=plot, progress=progress)
     if plot is not None:
         plot_learning({recipe.name: training.log}, plot)

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from simhw.reference.datasets import Images
+from simhw import shipped
+from simhw.errors import RecipeError, did_you_mean
+from simhw.reference.datasets import Images, find_named
 from simhw.reference.fitted import Fitted
 from simhw.reference.fold import fuse
 from simhw.reference.graph import calibrate
 from simhw.reference.numbers import storage_dtype
+from simhw.training.recipe import SUFFIX, load_recipe
 from simhw.training.sgd import Training
-from simhw.workload import Workload, load_inputs, load_params
-from simhw.workload.exporter import load_fitted_params
+from simhw.workload import Workload, load_fitted_params, load_inputs, load_params
 
 IMAGES_AT_ONCE = 250
 ACTIVATION_BITS = 16
@@ -54,3 +56,25 @@ def accuracy_of_file(workload: Workload, weights: str | Path, data: str | Path |
     _, params, _ = load_params(workload, weights, data)
     images = load_inputs(workload, data, images=None)
     return accuracy(workload, load_fitted_params(workload, weights, data), params, images)
+
+
+def shipped_file(name: str) -> Path:
+    """Return the coefficients that ship of a recipe; the log of their training lies beside them, as .csv."""
+    path = shipped.folder("traces") / f"{name}.npz"
+    if not path.is_file():
+        known = [one for one in shipped.names("traces", ".npz") if one in shipped.names("recipes", SUFFIX)]
+        raise RecipeError(f"{name}: no coefficients ship of a recipe of that name{did_you_mean(name, known)}")
+    return path
+
+
+def accuracy_of(name: str, data: str | Path | None = None) -> float | None:
+    """Return the accuracy, measured now, of the coefficients that ship of a recipe.
+
+    It is that of the held-out images that the recipe's workload names, in the folder `data` or in
+    SIMHW_DATA; None where they are not at hand.
+    """
+    workload = load_recipe(name).workload
+    path = shipped_file(name)
+    if workload.data.file is None or find_named(workload.data.file, data) is None:
+        return None
+    return accuracy_of_file(workload, path, data)

@@ -104,19 +104,17 @@ class Training:
         rate = recipe.rate
         for step in range(steps):
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            loss, right, found = self.network.gradients(
-                state.params, self.sets.train.pixels[chosen], self.train_labels[chosen]
-            )
-            if not math.isfinite(loss):
-                raise RecipeError(
-                    f"{recipe.path or recipe.name}: rate: the loss is no longer finite in epoch "
-                    f"{number + 1}; wants a lower rate than {recipe.rate:g}"
-                )
-            losses, rightly = losses + loss, rightly + right
             rate = recipe.rate_at(number * steps + step, recipe.epochs * steps)
-            self._update(found, rate)
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+                loss, right, found = self.network.gradients(
+                    state.params, self.sets.train.pixels[chosen], self.train_labels[chosen]
+                )
+                self._update(found, rate)
+            self._check_finite(loss, number + 1)
+            losses, rightly = losses + loss, rightly + right
             if progress is not None and (step % 20 == 0 or step == steps - 1):
                 progress(number * steps + step + 1, recipe.epochs * steps, f"epoch {number + 1}")
+        self._check_finite(sum(float(array.sum()) for array in state.params.values()), number + 1)
         tested = self.network.named_rightly(state.params, self.sets.test.pixels, self.test_labels)
         row = (
             number + 1,
@@ -126,6 +124,14 @@ class Training:
             tested / len(self.test_labels),
         )
         state.log.append(row)
+
+    def _check_finite(self, value: float, epoch: int) -> None:
+        if not math.isfinite(value):
+            recipe = self.recipe
+            raise RecipeError(
+                f"{recipe.path or recipe.name}: rate: the loss is no longer finite in epoch {epoch}; "
+                f"wants a lower rate than {recipe.rate:g}"
+            )
 
     def _update(self, found: Params, rate: float) -> None:
         """Take one step against the gradients, and fit the weights again."""

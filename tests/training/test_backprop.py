@@ -27,8 +27,12 @@ NETWORKS = {
     "linear": [("flatten", {}), ("linear", {"out_channels": 5, "activation": "relu"}), CLASSES],
     "sigmoid": [("flatten", {}), ("linear", {"out_channels": 5}), ("sigmoid", {}), CLASSES],
     "no bias": [("flatten", {}), ("linear", {"out_channels": 4, "bias": False})],
-    "conv": [("conv", {**CONV, "activation": "relu"}), ("conv", CONV), ("relu", {}), ("flatten", {}), CLASSES],
-    "padded": [("conv", {**CONV, "pad": 1}), ("conv", {**CONV, "pad": (2, 1, 0, 3)}), ("flatten", {}), CLASSES],
+    "conv": [
+        ("conv", {**CONV, "activation": "relu"}), ("conv", CONV), ("relu", {}), ("flatten", {}), CLASSES,
+    ],
+    "padded": [
+        ("conv", {**CONV, "pad": 1}), ("conv", {**CONV, "pad": (2, 1, 0, 3)}), ("flatten", {}), CLASSES,
+    ],
     "wide kernel": [("sigmoid", {}), ("conv", {**CONV, "kernel": (2, 5)}), ("flatten", {}), CLASSES],
     "average": [
         ("conv", {**CONV, "pad": 1}), ("sigmoid", {}), ("avgpool", {"kernel": 2, "stride": 2}),
@@ -96,9 +100,11 @@ def test_the_loss_of_equal_scores_is_that_of_guessing():
     [
         (
             [("lrn", {"size": 3, "alpha": 1, "beta": 1})],
-            "graph:lrn0: is lrn; training knows conv, linear, relu, sigmoid, avgpool, maxpool, flatten, softmax",
+            "graph:lrn0: is lrn; training knows conv, linear, relu, sigmoid, avgpool, maxpool, flatten, "
+            "softmax",
         ),
-        ([("conv", {**CONV, "activation": "relu6"})], "graph:conv0: activation: is relu6; training knows relu"),
+        ([("conv", {**CONV, "activation": "relu6"})],
+         "graph:conv0: activation: is relu6; training knows relu"),
         ([("conv", {**CONV, "stride": 2})], "graph:conv0: stride: is (2, 2); training wants (1, 1)"),
         ([("conv", {**CONV, "groups": 1, "out_channels": 2, "dilation": 2})],
          "graph:conv0: dilation: is (2, 2); training wants (1, 1)"),

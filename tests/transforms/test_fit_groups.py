@@ -109,6 +109,32 @@ def test_each_term_has_the_largest_fraction_in_which_it_does_not_saturate():
     assert fitted.coefficients.tolist() == [[[115, 90, 52], [-127, -98, 105]]]
 
 
+@pytest.mark.parametrize(("shape", "kind", "group"), CASES, ids=str)
+def test_what_rounding_a_term_moves_is_taken_up_by_the_terms_below_it(shape, kind, group):
+    weights = drawn(shape)
+    coefficients = fit_groups.fit(weights, kind, group)
+    fitted = fit_groups.quantized(coefficients, kind, group, shape)
+    apart = [np.ldexp(np.rint(np.ldexp(coefficients[..., t], f)), -f) for t, f in enumerate(fitted.fractions)]
+    plain = by_terms(np.stack(apart, axis=2), fitted)
+    exact = by_terms(coefficients, fitted)
+    near = np.square(fitted.real_weights() - exact).sum()
+    # c0 is rounded last, so the mean of a group is off by half a step of c0 at most
+    rows = (fitted.real_weights() - exact).reshape(shape[0], -1)
+    starts = np.concatenate([[0], fitted.sizes.cumsum()[:-1]])
+    means = np.add.reduceat(rows, starts, axis=1) / fitted.sizes
+    assert np.abs(means).max() <= 0.5001 * 2.0 ** -fitted.fractions[0]
+    assert near <= np.square(plain - exact).sum()
+
+
+def by_terms(coefficients, fitted):
+    """Return the weights that real coefficients make, a weight at a time."""
+    rows = np.zeros((fitted.shape[0], int(fitted.sizes.sum())))
+    for k in range(rows.shape[1]):
+        g, x = divmod(k, fitted.group)
+        rows[:, k] = sum(coefficients[:, g, t] * x**t for t in range(coefficients.shape[2]))
+    return rows.reshape(fitted.shape)
+
+
 def test_a_fraction_is_held_down_where_weights_would_pass_32_bits():
     coefficients = np.array([[[100.0, 1e-9]]])
     fitted = fit_groups.quantized(coefficients, "linear", 2, (1, 2, 1, 1))
