@@ -1,6 +1,7 @@
 """The reuse array beside dense BLAS on the same layers and images: outputs and cycles, in one run.
 
-    python benchmarks/bench_reuse.py [rounds [format [images]]]
+    python benchmarks/bench_reuse.py [rounds [format [images]]]     speed
+    python benchmarks/bench_reuse.py choices                        what the paper leaves open, measured
 
 Weights are drawn and put on lines, N_w as in the paper's tables; images are MNIST's where SIMHW_DATA names a
 folder that has them, else drawn. Every round runs all variants in turn, with one thread each, and medians
@@ -91,7 +92,63 @@ def main(rounds, format, images):
         )
 
 
+CHOICES = (
+    (),
+    ("components.reuse.network=separate",),
+    ("components.reuse.network=running_sums",),
+    ("components.reuse.shares_a_sum=true",),
+    ("components.reuse.levels_per_cycle=1",),
+    ("components.reuse.levels_per_cycle=8",),
+    ("components.pes.latency_cycles=4",),
+    ("options.filters_at_once=2", "components.pes.coefficient_words=8"),
+    ("options.filters_at_once=6", "components.pes.coefficient_words=24"),
+    ("components.noc.coefficient_words_per_cycle=4",),
+    ("components.noc.coefficient_words_per_cycle=64",),
+    ("components.noc.input_words_per_cycle=8",),
+    ("components.noc.input_words_per_cycle=128",),
+    ("components.glb.size_kib=20",),
+    ("components.glb.filter_kib=1",),
+    ("components.dram.clock_mhz=60",),
+    ("components.dram.latency_cycles=50",),
+    ("clock_mhz=200",),
+    ("components.pes.columns=8", "components.psums.columns=8", "components.reuse.columns=12"),
+    ("components.pes.rows=10", "components.psums.rows=10", "components.reuse.columns=33"),
+    ("components.reuse.columns=12",),
+)
+CHOICE_IMAGES = 16
+
+
+def choices():
+    """Print what each choice does to two networks: cycles by layer, additions, traffic, energy, adders."""
+    names = ("lenet5_tolba", "fc_64_32")
+    traces = [fitted_trace(name, NETWORKS[name], "fixed16", CHOICE_IMAGES)[0] for name in names]
+    for name in names:
+        print(f"{name}, N_w {NETWORKS[name]}, {CHOICE_IMAGES} images")
+    head = "".join(f"{layer.name:>8}" for trace in traces for layer in trace.layers)
+    print(f"{head}{'reuse adds':>12}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}  changed")
+    for machine, chosen in [("tolba", one) for one in CHOICES] + [("tolba_rs", ())]:
+        results = [simulate(machine, trace, values=False, overrides=chosen) for trace in traces]
+        layers = [layer for result in results for layer in result.layers]
+        energies = [result.totals["energy_pj"] for result in results]
+        core = sum(pj for energy in energies for part, pj in energy.items() if part != "dram") / 1e6
+        numbers = (
+            sum(layer.details["reuse_additions"] for layer in layers),
+            sum(layer.multiplies for layer in layers),
+            sum(result.totals["bytes"]["dram"] for result in results) / 1e3,
+            core,
+            results[0].built_from("adders"),
+        )
+        print(
+            "".join(f"{layer.cycles:8}" for layer in layers)
+            + "{:12}{:10}{:9.1f}{:9.2f}{:8}".format(*numbers)
+            + f"  {' '.join(chosen) or machine + ' as described'}"
+        )
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["choices"]:
+        choices()
+        sys.exit()
     main(
         int(sys.argv[1]) if len(sys.argv) > 1 else 5,
         sys.argv[2] if len(sys.argv) > 2 else "fixed16",
