@@ -125,7 +125,7 @@ def choices():
     for name in names:
         print(f"{name}, N_w {NETWORKS[name]}, {CHOICE_IMAGES} images")
     head = "".join(f"{layer.name:>8}" for trace in traces for layer in trace.layers)
-    print(f"{head}{'reuse adds':>12}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}  changed")
+    print(f"{head}{'reuse adds':>12}{'adds':>10}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}  changed")
     for machine, chosen in [("tolba", one) for one in CHOICES] + [("tolba_rs", ())]:
         results = [simulate(machine, trace, values=False, overrides=chosen) for trace in traces]
         layers = [layer for result in results for layer in result.layers]
@@ -133,6 +133,7 @@ def choices():
         core = sum(pj for energy in energies for part, pj in energy.items() if part != "dram") / 1e6
         numbers = (
             sum(layer.details["reuse_additions"] for layer in layers),
+            sum(layer.adds for layer in layers),
             sum(layer.multiplies for layer in layers),
             sum(result.totals["bytes"]["dram"] for result in results) / 1e3,
             core,
@@ -140,7 +141,7 @@ def choices():
         )
         print(
             "".join(f"{layer.cycles:8}" for layer in layers)
-            + "{:12}{:10}{:9.1f}{:9.2f}{:8}".format(*numbers)
+            + "{:12}{:10}{:10}{:9.1f}{:9.2f}{:8}".format(*numbers)
             + f"  {' '.join(chosen) or machine + ' as described'}"
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from simhw.description import load_accelerator
 from simhw.errors import ResultError
 from simhw.papers import reproduce
 from simhw.papers.tolba import LENET_300_100, SIZES, arrays
@@ -69,6 +70,17 @@ def test_adders_that_take_sums_up_stand_beside_the_papers_count() -> None:
     built = arrays.convolution(3, 10)
     assert (built.climbing, built.joining) == (2 * 8, 8)
     assert built.table_5 == built.equation_2 + 16
+
+
+def test_running_sums_would_save_an_adder_in_each_block_of_five_inputs() -> None:
+    assert arrays.convolution(5, 28, network="running_sums").equation_2 == 584 - 28
+
+
+def test_the_described_machines_are_the_worked_example() -> None:
+    built = load_accelerator("tolba", {"components.reuse.inputs": 5}).structure()
+    assert built["reuse"]["adders"] + built["pes"]["adders"] + built["pes"]["multipliers"] == 584
+    unrolled = load_accelerator("tolba_rs").structure()["pes"]
+    assert unrolled["adders"] + unrolled["multipliers"] == 1080
 
 
 def test_table_5_is_the_built_arrays() -> None:

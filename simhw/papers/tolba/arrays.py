@@ -47,14 +47,10 @@ class Built:
         return self.equation_2 + self.climbing
 
 
-def convolution(filter: int, ifmap: int) -> Built:
+def convolution(filter: int, ifmap: int, network: str = "merged") -> Built:
     """Return the reuse array for a filter and an input, both square: a PE per filter row and output row."""
-    out = ifmap - filter + 1
-    return _counted(
-        "tolba",
-        pes={"rows": filter, "columns": out},
-        reuse={"rows": 1, "columns": ifmap, "inputs": filter},
-    )
+    block = {"rows": 1, "columns": ifmap, "inputs": filter, "network": network}
+    return _counted("tolba", pes={"rows": filter, "columns": ifmap - filter + 1}, reuse=block)
 
 
 def unrolled(filter: int, ifmap: int) -> Built:
