@@ -57,6 +57,11 @@ def load_sets(recipe: Recipe, data: str | Path | None = None, images: int | None
     train, test = (
         load_inputs(recipe.workload, data, images=images, split=split) for split in ("train", "test")
     )
+    if train.source == test.source:
+        raise RecipeError(
+            f"{train.source}: holds one set of images, and training wants two: train_images, with their "
+            "train_labels, and test_images with theirs"
+        )
     return Sets(train, test)
 
 

@@ -255,13 +255,24 @@ def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path):
     )
 
 
-def test_images_without_labels_are_refused(recipe):
-    sets = load_sets(recipe, "synthetic", 100)
+def test_images_that_are_held_out_are_not_learnt(recipe, tmp_path):
+    images = np.zeros((70, 28, 28), np.uint8)
+    np.savez(tmp_path / "one.npz", images=images, labels=np.zeros(70, np.uint8))
+    with pytest.raises(RecipeError) as caught:
+        load_sets(recipe, tmp_path / "one.npz")
+    assert caught.value.faults == (
+        "one.npz: images: holds one set of images, and training wants two: train_images, with their "
+        "train_labels, and test_images with theirs",
+    )
+
+
+def test_images_without_labels_are_refused(recipe, tmp_path):
+    images = np.zeros((70, 28, 28), np.uint8)
+    np.savez(tmp_path / "bare.npz", train_images=images, test_images=images)
+    sets = load_sets(recipe, tmp_path / "bare.npz")
     with pytest.raises(RecipeError) as caught:
         Training(recipe, sets)
-    assert caught.value.faults == (
-        "synthetic: sparsity 0, negative 0, seed 0: has no labels; training wants them",
-    )
+    assert caught.value.faults == ("bare.npz: train_images: has no labels; training wants them",)
 
 
 # what came out
