@@ -293,7 +293,7 @@ class Schedule:
             "macs_executed": layout.multiplications,
             "array_steps": steps,
             "blocks": len(work.works),
-            "coefficients": layout.coefficients,
+            "coefficients_sent": layout.coefficients_sent,
             "reuse_additions": layout.reuse_additions,
             "final_sums_that_do_not_fit": work.unfit_sums,
         }

@@ -61,7 +61,7 @@ class Layout:
         self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.busy = self._none()
         self.waits = [0, 0]
-        self.multiplications = self.coefficients = 0
+        self.multiplications = self.coefficients_sent = 0
         self._played: dict[tuple[Any, ...], Counts] = {}
         high = min(self.shape.kernel_height, rows)
         self.segments = [
@@ -303,7 +303,7 @@ class Layout:
             self.counts["glb.filter", "read"] += high * held
             self.counts["noc.coefficients", "send"] += high * held
             self.counts["noc.coefficients", "receive"] += high * held * wide
-            self.coefficients += high * held
+            self.coefficients_sent += high * held
             real = len(self.cut.real_rows(block.top, wide, segment))
             for first, size in self.cut.pieces:
                 words = weight * turns * block.units * real * int(self._new_columns(first, size).sum())
@@ -340,7 +340,7 @@ class Layout:
         self.counts["glb.filter", "read"] += held
         self.counts["noc.coefficients", "send"] += held
         self.counts["noc.coefficients", "receive"] += held * len(active)
-        self.coefficients += held
+        self.coefficients_sent += held
         channels = self.cut.channels(block.first_unit, block.units)
         self._count_inputs(weight * len(turns) * channels * int(self._real_taps(block).sum()))
         self.counts["noc.shared", "send"] += total * windows * len(turns)

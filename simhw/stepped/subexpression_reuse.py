@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator
 from fractions import Fraction
 from typing import Any
 
@@ -14,53 +13,9 @@ import simpy
 from simhw import core
 from simhw.core.dataflow import Outcome, Phase
 from simhw.core.machine import Machine
+from simhw.stepped.reuse_order import Block, LayerOrder, Pass, Place
 
 BIAS_BITS = 32
-
-Place = tuple[int, int, int, int]  # image, channel, row, column of an input, padding included
-
-
-@dataclass
-class Stage:
-    """What one reuse block does in a pass: a window of places for each step, for the PEs that share it."""
-
-    block: int
-    windows: list[list[Place] | None]  # by window; None where it rests
-    pes: list[tuple[int, int]]  # row and column
-    products: int
-
-
-@dataclass
-class Chain:
-    """PEs of a column whose sums climb to one sum: rows from the bottom up."""
-
-    column: int
-    rows: list[int]
-    sums: list[list[tuple[int, int, int, int] | None]]  # by window, then by filter in turn
-
-
-@dataclass
-class Pass:
-    """Windows that go by while PEs hold one set of coefficients for each filter in turn."""
-
-    turn: int  # filters (or sets of filters) that take turns
-    windows: int
-    stages: list[Stage]
-    chains: list[Chain]
-    # coefficient words in order: value, and (row, column, address) of the PEs that take it
-    words: list[tuple[int, list[tuple[int, int, int]]]] = field(default_factory=list)
-    first: bool = False  # of its sums
-
-
-@dataclass
-class Block:
-    image_range: range
-    group: int
-    out_rows: range
-    filters: range
-    units: range
-    ends_tile: bool
-    generation: int = 0  # of the inputs it works on
 
 
 class SubexpressionReuseTwin(core.Twin, kind="subexpression_reuse"):
@@ -81,216 +36,26 @@ class UnrolledRowsTwin(core.Twin, kind="unrolled_rows"):
         return Outcome(outputs={run.layer.name: run.outputs}, details={run.layer.name: run.details()})
 
 
-class LayerRun:
+class LayerRun(LayerOrder):
     """One layer on the machine."""
 
     def __init__(self, machine: Machine, options: Any, phase: Phase, reuse: Any) -> None:
-        self.machine, self.options, self.sim, self.reuse = machine, options, machine.sim, reuse
-        self.layer: Any = phase.layers[0]
-        self.shape = self.layer.shape
-        self.letters: Any = dict(phase.mapping)
-        self.pes, self.psums, self.glb = machine["pes"], machine["psums"], machine["glb"]
+        super().__init__(phase.layers[0], dict(phase.mapping), machine["pes"], reuse)
+        self.options, self.sim = options, machine.sim
+        self.psums, self.glb = machine["psums"], machine["glb"]
         self.noc, self.relu, self.dram = machine["noc"], machine["relu"], machine["dram"]
         self.inputs = np.asarray(self.layer.inputs).tolist()
         self.bias = np.asarray(self.layer.bias).tolist()
-        self._take_weights()
         kind = np.int8 if self.layer.formats["expected"].bits <= 8 else np.int16
         self.outputs = np.zeros(self.shape.output_shape, dtype=kind)
         self.stalls: dict[str, int] = {}
         self.cycles = self.steps = self.multiplications = 0
 
-    def _take_weights(self) -> None:
-        """Cut each filter into runs: {(filter, run): coefficients}, and what a run's windows look like."""
-        shape = self.shape
-        record = self.layer.fit if self.reuse is not None else None
-        group = 0 if record is None else int(record[0])
-        width, kernel = shape.kernel_width, (shape.kernel_height, shape.kernel_width)
-        self.fitted = group > 0
-        self.by_rows = kernel != (1, 1) and group in (0, width)
-        self.size = group or self.pes.spec.terms
-        flat = np.asarray(self.layer.weights).reshape(shape.out_channels, -1).tolist()
-        self.shifts = [0] * self.pes.spec.terms
-        self.bits = self.layer.formats["weights"].bits
-        if record is not None:
-            self.bits, places = int(record[1]), [int(n) for n in record[2:]]
-            words = np.asarray(self.layer.coefficients).tolist()
-            if self.fitted:
-                self.shifts = [max(places) - n for n in places]
-            else:
-                flat = [[c for (c,) in filter] for filter in words]
-        per_filter = len(flat[0])
-        if self.by_rows:
-            rows = [range(first, first + width) for first in range(0, per_filter, width)]
-            self.runs = [row[k : k + self.size] for row in rows for k in range(0, width, self.size)]
-            per_row = len(range(0, width, self.size))
-            self.unit_runs = per_row * shape.kernel_height  # runs of one channel
-            self.units = shape.group_in_channels
-        else:
-            self.runs = [
-                range(first, min(first + self.size, per_filter)) for first in range(0, per_filter, self.size)
-            ]
-            self.unit_runs, self.units = 1, len(self.runs)
-        self.words: list[list[list[int]]] = []  # by filter and run
-        for m in range(shape.out_channels):
-            mine = []
-            for number, run in enumerate(self.runs):
-                whole = words[m][number] if self.fitted else [flat[m][i] for i in run]
-                mine.append(whole[: self._products(len(run))])
-            self.words.append(mine)
-
-    def _products(self, weights: int) -> int:
-        if not self.fitted:
-            return weights
-        return len(self.layer.fit) - 2 if weights > 1 else 1
-
-    # what is done in which order
-
-    def _blocks(self) -> Iterator[Block]:
-        shape, letters = self.shape, self.letters
-        for image in range(0, shape.batch, letters["n"]):
-            for group in range(shape.groups):
-                for top in range(0, shape.out_height, letters["e"]):
-                    for filter in range(0, shape.group_out_channels, letters["m"]):
-                        for unit in range(0, self.units, letters["c"]):
-                            end = min(unit + letters["c"], self.units)
-                            yield Block(
-                                range(image, min(image + letters["n"], shape.batch)),
-                                group,
-                                range(top, min(top + letters["e"], shape.out_height)),
-                                range(filter, min(filter + letters["m"], shape.group_out_channels)),
-                                range(unit, end),
-                                end == self.units,
-                            )
-
-    def _place(self, block: Block, image: int, weight: int, e: int, f: int) -> Place:
-        """Return the input that a weight, counted in its filter, meets in the window of output (e, f)."""
-        shape = self.shape
-        channel, tap = divmod(weight, shape.kernel_height * shape.kernel_width)
-        r, s = divmod(tap, shape.kernel_width)
-        y = e * shape.stride[0] + r * shape.dilation[0] - shape.pad[0]
-        x = f * shape.stride[1] + s * shape.dilation[1] - shape.pad[2]
-        return image, block.group * shape.group_in_channels + channel, y, x
-
-    def _real(self, place: Place) -> bool:
-        return 0 <= place[2] < self.shape.in_height and 0 <= place[3] < self.shape.in_width
-
-    def _passes(self, block: Block) -> Iterator[Pass]:
-        yield from self._row_passes(block) if self.by_rows else self._run_passes(block)
-
-    def _row_passes(self, block: Block) -> Iterator[Pass]:
-        """A PE for each kernel row and output row; a reuse block for each row of the input."""
-        shape, (image,) = self.shape, block.image_range
-        high = min(shape.kernel_height, self.pes.rows)
-        per_row = self.unit_runs // shape.kernel_height
-        for first in range(0, len(block.filters), self.letters["t"]):
-            turn = block.filters[first : first + self.letters["t"]]
-            for unit in block.units:
-                for bottom in range(0, shape.kernel_height, high):
-                    kernel_rows = range(bottom, min(bottom + high, shape.kernel_height))
-                    for piece in range(per_row):
-                        runs = {r: unit * self.unit_runs + r * per_row + piece for r in kernel_rows}
-                        one = self._row_pass(block, image, list(turn), runs)
-                        one.first = block.units.start == unit == bottom == piece == 0
-                        yield one
-
-    def _row_pass(self, block: Block, image: int, turn: list[int], runs: dict[int, int]) -> Pass:
-        shape = self.shape
-        rows_read: dict[int, list[tuple[int, int]]] = {}
-        for j, r in enumerate(runs):
-            for column, e in enumerate(block.out_rows):
-                y = e * shape.stride[0] + r * shape.dilation[0] - shape.pad[0]
-                rows_read.setdefault(y, []).append((j, column))
-        kernel_rows = list(runs)
-        stages = []
-        for number, y in enumerate(sorted(rows_read)):
-            j, column = rows_read[y][0]
-            run = self.runs[runs[kernel_rows[j]]]
-            windows: list[list[Place] | None] = [
-                [self._place(block, image, w, block.out_rows[column], f) for w in run]
-                for f in range(shape.out_width)
-            ]
-            stages.append(Stage(number, windows, rows_read[y], self._products(len(run))))
-        chains = [
-            Chain(
-                column,
-                list(range(len(runs))),
-                [[(image, self._filter(block, m), e, f) for m in turn] for f in range(shape.out_width)],
-            )
-            for column, e in enumerate(block.out_rows)
-        ]
-        one = Pass(len(turn), shape.out_width, stages, chains)
-        for k, m in enumerate(turn):
-            for j, run in enumerate(runs.values()):
-                words = self.words[self._filter(block, m)][run]
-                for place, word in enumerate(words):
-                    address = k * self.pes.spec.terms + place
-                    takers = [(j, column, address) for column in range(len(block.out_rows))]
-                    one.words.append((word, takers))
-        return one
-
-    def _run_passes(self, block: Block) -> Iterator[Pass]:
-        """Runs of weights stand on each other, windows beside them; a column is a filter."""
-        shape, g, p, columns = self.shape, self.letters["g"], self.letters["p"], self.pes.columns
-        windows = [
-            (n, e, f) for n in block.image_range for e in block.out_rows for f in range(shape.out_width)
-        ]
-        for first in range(0, len(block.filters), columns * self.letters["t"]):
-            turn = block.filters[first : first + columns * self.letters["t"]]
-            sets = [list(turn[k : k + columns]) for k in range(0, len(turn), columns)]
-            for unit in range(block.units.start, block.units.stop, g):
-                runs = range(unit, min(unit + g, block.units.stop))
-                one = self._run_pass(block, windows, sets, list(runs), g, p)
-                one.first = unit == 0
-                yield one
-
-    def _run_pass(
-        self, block: Block, windows: list[Any], sets: list[list[int]], runs: list[int], g: int, p: int
-    ) -> Pass:
-        steps = [windows[k : k + p] for k in range(0, len(windows), p)]
-        stages, chains = [], []
-        stacks = min(p, len(windows))
-        one = Pass(len(sets), len(steps), stages, chains)
-        for stack in range(stacks):
-            for j, number in enumerate(runs):
-                run = self.runs[number]
-                seen: list[list[Place] | None] = []
-                for step in steps:
-                    if stack < len(step):
-                        n, e, f = step[stack]
-                        seen.append([self._place(block, n, w, e, f) for w in run])
-                    else:
-                        seen.append(None)
-                pes = [(stack * g + j, column) for column in range(len(sets[0]))]
-                stages.append(Stage(stack * g + j, seen, pes, self._products(len(run))))
-            for column in range(len(sets[0])):
-                sums: list[list[tuple[int, int, int, int] | None]] = []
-                for step in steps:
-                    mine: list[tuple[int, int, int, int] | None] = []
-                    for some in sets:
-                        if stack < len(step) and column < len(some):
-                            n, e, f = step[stack]
-                            mine.append((n, self._filter(block, some[column]), e, f))
-                        else:
-                            mine.append(None)
-                    sums.append(mine)
-                chains.append(Chain(column, [stack * g + j for j in range(len(runs))], sums))
-        for k, some in enumerate(sets):
-            for column, m in enumerate(some):
-                for j, number in enumerate(runs):
-                    for place, word in enumerate(self.words[self._filter(block, m)][number]):
-                        address = k * self.pes.spec.terms + place
-                        takers = [(stack * g + j, column, address) for stack in range(stacks)]
-                        one.words.append((word, takers))
-        return one
-
-    def _filter(self, block: Block, m: int) -> int:
-        return block.group * self.shape.group_out_channels + m
-
     # time
 
     def all(self) -> Generator[simpy.Event, Any, None]:
         sim = self.sim
-        self.blocks = list(self._blocks())
+        self.blocks = list(self.blocks_in_order())
         self.loaded = [sim.event() for _ in self.blocks]
         self.worked = [sim.event() for _ in self.blocks]
         self.gone = [sim.event() for block in self.blocks if block.ends_tile]
@@ -368,7 +133,7 @@ class LayerRun:
         weights = (block.group, block.filters, block.units)
         if weights != self.weights_held:
             held = sum(
-                len(self.words[self._filter(block, m)][run])
+                len(self.words[self.filter_of(block, m)][run])
                 for m in block.filters
                 for unit in block.units
                 for run in range(unit * self.unit_runs, (unit + 1) * self.unit_runs)
@@ -383,9 +148,9 @@ class LayerRun:
         """Return all inputs under the block's windows: whole rows and columns of its channels."""
         runs = range(block.units.start * self.unit_runs, block.units.stop * self.unit_runs)
         weights = [w for run in runs for w in self.runs[run]]
-        channels = {self._place(block, 0, w, 0, 0)[1] for w in weights}
+        channels = {self.place_of(block, 0, w, 0, 0)[1] for w in weights}
         per_channel = self.shape.kernel_height * self.shape.kernel_width
-        some = [self._place(block, 0, w, e, f) for w in range(per_channel) for e in block.out_rows
+        some = [self.place_of(block, 0, w, e, f) for w in range(per_channel) for e in block.out_rows
                 for f in range(self.shape.out_width)]  # fmt: skip
         rows = {y for _, _, y, _ in some if 0 <= y < self.shape.in_height}
         columns = {x for *_, x in some if 0 <= x < self.shape.in_width}
@@ -394,7 +159,7 @@ class LayerRun:
     # one block, cycle by cycle
 
     def _work(self, block: Block) -> Generator[simpy.Event, Any, None]:
-        passes = list(self._passes(block))
+        passes = list(self.passes(block))
         words = [deque(one.words) for one in passes]  # coefficients on their way
         inputs = [self._input_order(one) for one in passes]
         held: list[list[dict[Place, int]]] = [[{} for _ in one.stages] for one in passes]
@@ -434,7 +199,7 @@ class LayerRun:
         for window in range(one.windows):
             for number, stage in enumerate(one.stages):
                 for place in stage.windows[window] or ():
-                    if self._real(place) and not (self.by_rows and place in sent[number]):
+                    if self.is_real(place) and not (self.by_rows and place in sent[number]):
                         sent[number].add(place)
                         order.append((window, number, place))
         return order
@@ -465,7 +230,7 @@ class LayerRun:
             places = stage.windows[window]
             if places is None:
                 continue
-            seen = [values[place] if self._real(place) else 0 for place in places]
+            seen = [values[place] if self.is_real(place) else 0 for place in places]
             if self.fitted:
                 seen = self.reuse[0, stage.block].compute(seen)[: stage.products]
             self.noc.shared.count("send", len(seen))
@@ -513,7 +278,7 @@ class LayerRun:
         """Put a tile out and free its room; return the link's words."""
         values = 0
         for n in block.image_range:
-            for m in (self._filter(block, m) for m in block.filters):
+            for m in (self.filter_of(block, m) for m in block.filters):
                 for e in block.out_rows:
                     for f in range(self.shape.out_width):
                         total = self.glb.psum.read((n, m, e, f))
