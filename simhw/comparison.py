@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +57,18 @@ class Comparison:
             for totals in [result.totals]
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data as docs/results.md describes it."""
-        return {"schema": SCHEMA, "rows": self.rows()}
+    def to_dict(self, causes: bool = False) -> dict[str, Any]:
+        """Return plain data as docs/results.md describes it; with `causes`, those of every speedup, too."""
+        found: dict[str, Any] = {"schema": SCHEMA, "rows": self.rows()}
+        if causes:
+            found["causes"] = {
+                label: [
+                    {"of": cause.of, "cause": cause.name, "factor": cause.factor}
+                    for cause in speedup_causes(self.results[0], result)
+                ]
+                for label, result in zip(self.labels[1:], self.results[1:], strict=True)
+            }
+        return found
 
     def differences(self) -> list[str]:
         """Return what a strict comparison objects to: other weights, outputs that are not the reference's."""
@@ -79,6 +89,57 @@ class Comparison:
             if row["outputs_match"] is None
         ]
         return found
+
+
+@dataclass(frozen=True)
+class Cause:
+    """By what one cause multiplies a speedup; `of` says whose it is: "first", "both" or "other"."""
+
+    of: str
+    name: str
+    factor: float
+
+
+def multiplier_cycles(result: Result, layers: Collection[str] | None = None) -> dict[str, int]:
+    """Return the cycles of all multipliers by what became of them: `busy`, or why not.
+
+    They add up to multipliers times cycles. `layers` are all, if not given.
+    """
+    roles = {role for role, built in result.structure.items() if built.get("multipliers")}
+    found: Counter[str] = Counter()
+    for layer in result.layers:
+        if layers is not None and layer.name not in layers:
+            continue
+        for key, n in layer.activity.items():
+            unit, _, what = key.rpartition(".")
+            if re.split(r"[.\[]", unit, maxsplit=1)[0] in roles:
+                found[what] += n
+    return {"busy": found.pop("busy", 0)} | dict(found.most_common())
+
+
+def speedup_causes(first: Result, other: Result, layers: Collection[str] | None = None) -> list[Cause]:
+    """Return factors that multiply to the speedup of `other` over `first`.
+
+    Cycles of multipliers are laid one upon another: a machine whose multipliers are busy in B of S cycles
+    is S / B times slower than if they always were, and each of its causes has the share by which it makes
+    the sum grow, largest first. What the first loses speeds the other up, what the other loses slows it
+    down, and between them stand the products that one takes and the other does not, and multipliers and
+    clocks.
+    """
+    ours, theirs = multiplier_cycles(first, layers), multiplier_cycles(other, layers)
+    causes = [Cause("first", name, factor) for name, factor in _growth(ours)]
+    causes.append(Cause("both", "products", ours["busy"] / theirs["busy"]))
+    peaks = [result.built_from("multipliers") * result.clock_mhz for result in (first, other)]
+    causes.append(Cause("both", "multipliers and clock", peaks[1] / peaks[0]))
+    return causes + [Cause("other", name, 1 / factor) for name, factor in _growth(theirs)]
+
+
+def _growth(cycles: dict[str, int]) -> Iterator[tuple[str, float]]:
+    total = cycles["busy"]
+    for name, n in cycles.items():
+        if name != "busy":
+            yield name, (total + n) / total
+            total += n
 
 
 def compare(results: Sequence[Result], labels: Sequence[str] | None = None) -> Comparison:

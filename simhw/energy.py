@@ -52,6 +52,12 @@ def price(
     return Pricer(parts, table).price(counts, strict=strict)
 
 
+def areas_um2(parts: Mapping[str, Mapping[str, Any]], table: Technology) -> dict[str, float]:
+    """Return the area of all instances of each part that the table has an area for."""
+    found = {path: table.area_um2(part["kind"], part["spec"]) for path, part in parts.items()}
+    return {path: area * parts[path]["instances"] for path, area in found.items() if area is not None}
+
+
 def unpriced(actions: Iterable[str], parts: Mapping[str, Mapping[str, Any]], table: Technology) -> list[str]:
     """Return a message for each action the table has no price for; to ask before anything is run."""
     pricer = Pricer(parts, table)

@@ -42,6 +42,10 @@ class RecipeError(SimhwError):
     """A recipe of a training, or the checkpoint of one, is wrong."""
 
 
+class TuningError(SimhwError):
+    """A tuning file or its recipe is wrong, or belongs to another network."""
+
+
 class TechnologyError(SimhwError):
     """A technology table is wrong, or has no price for an action."""
 

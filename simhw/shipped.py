@@ -14,6 +14,8 @@ KINDS = {
     "accelerators": "accelerator",
     "accelerators/mappings": "mapping",
     "recipes": "recipe",
+    "accelerators/tunings": "tuning",
+    "accelerators/tunings/recipes": "recipe",
     "technology": "technology table",
     "traces": "trace",
     "workloads": "workload",

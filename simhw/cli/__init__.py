@@ -109,6 +109,15 @@ Mapping = Annotated[
         callback=_not_empty,
     ),
 ]
+Tuning = Annotated[
+    str | None,
+    typer.Option(
+        "--tuning",
+        metavar="FILE",
+        help="By what filters predict (SnaPEA); what simhw tune wrote, or one that ships.",
+        callback=_not_empty,
+    ),
+]
 Technology = Annotated[
     str | None,
     typer.Option(
@@ -342,6 +351,7 @@ def run(
     trace: TraceName,
     layers: Layers = None,
     mapping: Mapping = None,
+    tuning: Tuning = None,
     engine: Engine = "compiled",
     closed_loop: Annotated[
         bool, typer.Option("--closed-loop", help="Feed each layer what the machine put out, not the trace.")
@@ -380,6 +390,7 @@ def run(
         *inventory.paths_of("accelerators", accelerator),
         *inventory.paths_of("traces", trace),
         *inventory.paths_of("accelerators/mappings", mapping),
+        *inventory.paths_of("accelerators/tunings", tuning),
         *inventory.paths_of("technology", technology),
         *(plugin or ()),
     ]
@@ -391,6 +402,7 @@ def run(
             trace,
             layers=names,
             mapping=mapping,
+            tuning=tuning,
             engine=engine,
             values=not no_values,
             closed_loop=closed_loop,
@@ -411,6 +423,45 @@ def run(
     for path in filter(None, (output, timeline)):
         _say(f"wrote {path}")
     _raise_if_outputs_differ([result])
+
+
+@app.command("tune")
+def tune_(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe: a path, or the name of one that ships.", callback=_not_empty
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The tuning to write: .yaml; FILE-1.yaml for budget 1 of many.",
+        ),
+    ],
+    data: Data = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a search that was broken off.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
+    from simhw.cli import tune as tuning
+    from simhw.reports.table import listing
+
+    _data_folder(data)
+    read, files, journal = tuning.read_recipe(recipe, output)
+    with _progress("tune") as progress:
+        tuned = tuning.run(read, files, journal, data, resume, tuning.command_of(recipe, output), progress)
+    if as_json:
+        _print_json(tuning.as_data(tuned))
+    else:
+        print(_fitted(listing(tuning.rows(tuned)).text()))
+    for file in files:
+        _say(f"wrote {file}")
 
 
 @app.command()
@@ -435,6 +486,9 @@ def compare(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
     ] = False,
+    causes: Annotated[
+        bool, typer.Option("--causes", help="Also say by what each cause multiplies a speedup.")
+    ] = False,
     settings: Settings = None,
     technology: Technology = None,
     output: Annotated[
@@ -452,7 +506,7 @@ def compare(
     from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
-    from simhw.reports.table import breakdown_table, comparison_table
+    from simhw.reports.table import breakdown_table, causes_tables, comparison_table
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
@@ -473,14 +527,16 @@ def compare(
     _check_ending(output, (".json", ".csv"), ComparisonError)
     results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology)
     compared = compare_results(results, _labels(what, results))
-    text = json.dumps(compared.to_dict(), indent=1) + "\n"
+    text = json.dumps(compared.to_dict(causes), indent=1) + "\n"
     if output is not None:
         write_file(output, comparison_csv(compared) if output.suffix == ".csv" else text, ComparisonError)
     if as_json:
         print(text, end="")
     else:
         rest = breakdown_table(compared)
-        print(comparison_table(compared).text() + (f"\n\n{rest.text()}" if rest.rows else ""))
+        tables = [comparison_table(compared), *([rest] if rest.rows else [])]
+        tables += causes_tables(compared) if causes else []
+        print("\n\n".join(table.text() for table in tables))
     if output is not None:
         _say(f"wrote {output}")
     if strict and (differences := compared.differences()):

@@ -210,6 +210,10 @@ def _kind_of(path: Path) -> str:
         "recipe": ("epochs", "fit", "rate"),
         "workload": ("input", "nodes", "data", "weights"),
     }
+    if "kind" in fields and "version" in fields:
+        return "tuning"
+    if "optimize" in fields:
+        return "recipe"
     if isinstance(fields.get("layers"), dict):
         return "mapping"
     for kind, names in marks.items():
@@ -252,6 +256,18 @@ def _mapping(path: Path) -> str:
     from simhw.description import load_mapping
 
     return str(load_mapping(path)["name"])
+
+
+def _tuning(path: Path) -> str:
+    from simhw.description import load_tuning
+
+    return load_tuning(path).name
+
+
+def _recipe(path: Path) -> str:
+    from simhw.tuning import load_recipe
+
+    return f"for {load_recipe(path).workload.name}"
 
 
 def _technology(path: Path) -> str:
@@ -339,6 +355,8 @@ _JSON_KINDS = {"rows": "comparison", "traceEvents": "timeline"}
 _READERS: Mapping[str, Callable[[Path], str]] = {
     "accelerator": _accelerator,
     "mapping": _mapping,
+    "tuning": _tuning,
+    "recipe": _recipe,
     "technology": _technology,
     "workload": _workload,
     "recipe": _recipe,

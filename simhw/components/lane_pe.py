@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from simhw import core
-from simhw.components.global_buffer import BufferRegion
 from simhw.components.register_file import RegisterFile
 
 
@@ -57,6 +56,36 @@ class PredictiveActivationUnit(core.Component, kind="pau"):
         return total <= threshold if inclusive else total < threshold
 
 
+class IoMemory(core.Component, kind="io_memory"):
+    """The small SRAM of a PE that holds inputs in one half and outputs in the other; they change roles."""
+
+    ACTIONS = ("read", "write")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        size_kib: core.Size
+        word_bits: core.Count = 16
+
+    @classmethod
+    def structure(cls, spec: Spec) -> dict[str, int]:
+        return {"sram_bits": int(spec.size_kib * 1024 * 8)}
+
+
+class IndexBuffer(RegisterFile, kind="index_buffer"):
+    """Where in its window the input of each weight lies."""
+
+
+class PoolingUnit(core.Component, kind="pooling_unit"):
+    """Takes the outputs of a PE, one after another, and hands on what is left of each pooled window."""
+
+    ACTIONS = ("take",)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        word_bits: core.Count = 16
+        words_per_cycle: core.Count = 1
+
+
 class LanePE(core.Component, kind="lane_pe"):
     """Every cycle one weight goes to all lanes, and its index fetches one input for each.
 
@@ -71,6 +100,12 @@ class LanePE(core.Component, kind="lane_pe"):
         io_kib: core.Size = 20.0
         word_bits: core.Count = 16
         sum_bits: core.Count = 48
+        pool_words: core.Count = 1  # outputs that the pooling unit takes in a cycle
+
+        @property
+        def parked_words(self) -> int:
+            """Words of the input/output memory that a sum takes, and cycles to move it there or back."""
+            return -(-self.sum_bits // self.word_bits)
 
         @property
         def half_words(self) -> int:
@@ -81,8 +116,9 @@ class LanePE(core.Component, kind="lane_pe"):
         super().__init__(sim, name, spec)
         inner: Any = self.parts(spec)
         self.weights = RegisterFile(sim, f"{name}.weights", inner["weights"][1])
-        self.indexes = RegisterFile(sim, f"{name}.indexes", inner["indexes"][1])
-        self.io = BufferRegion(sim, f"{name}.io", inner["io"][1])
+        self.indexes = IndexBuffer(sim, f"{name}.indexes", inner["indexes"][1])
+        self.io = IoMemory(sim, f"{name}.io", inner["io"][1])
+        self.pool = PoolingUnit(sim, f"{name}.pool", inner["pool"][1])
         self.lanes = [MacLane(sim, f"{name}.lane{k}", inner[f"lane{k}"][1]) for k in range(spec.lanes)]
         self.paus = [
             PredictiveActivationUnit(sim, f"{name}.pau{k}", inner[f"pau{k}"][1]) for k in range(spec.lanes)
@@ -97,8 +133,12 @@ class LanePE(core.Component, kind="lane_pe"):
         words = RegisterFile.Spec(words=spec.weight_words, word_bits=spec.word_bits, built_from="sram")
         found: dict[str, tuple[type[core.Component], core.Spec]] = {
             "weights": (RegisterFile, words),
-            "indexes": (RegisterFile, words),
-            "io": (BufferRegion, BufferRegion.Spec(size_kib=spec.io_kib, word_bits=spec.word_bits)),
+            "indexes": (IndexBuffer, words),
+            "io": (IoMemory, IoMemory.Spec(size_kib=spec.io_kib, word_bits=spec.word_bits)),
+            "pool": (
+                PoolingUnit,
+                PoolingUnit.Spec(word_bits=spec.word_bits, words_per_cycle=spec.pool_words),
+            ),
         }
         for k in range(spec.lanes):
             found[f"lane{k}"] = (MacLane, MacLane.Spec(word_bits=spec.word_bits, sum_bits=spec.sum_bits))

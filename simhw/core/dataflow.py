@@ -18,6 +18,17 @@ Array = NDArray[Any]
 Steps = Generator[Event, Any, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The pooling that alone reads a layer's output: window, stride, and the size of what it makes."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]  # top, left
+    height: int
+    width: int
+
+
 class Layer(Protocol):
     """What a dataflow sees of one layer of a trace. Arrays are read-only."""
 
@@ -49,6 +60,14 @@ class Layer(Protocol):
     def coefficients(self) -> Array | None: ...  # what its weights come from, [filters, groups, terms]
     @property
     def fit(self) -> Array | None: ...  # of its coefficients: weights of a group, bits, each term's fraction
+
+    # its place in the network, where nothing but pooling, joining and flattening lies between two layers
+    @property
+    def fed_by(self) -> tuple[str, ...] | None: ...  # layers whose outputs it reads; None: other things, too
+    @property
+    def feeds(self) -> tuple[str, ...] | None: ...  # layers that read its output; None: other things, too
+    @property
+    def pool(self) -> Pool | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

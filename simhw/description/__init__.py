@@ -4,5 +4,15 @@ from simhw.description.loading import load_accelerator
 from simhw.description.mappings import MAPPINGS, load_mapping
 from simhw.description.model import Description
 from simhw.description.plugins import load_plugins
+from simhw.description.tunings import TUNINGS, Tuning, load_tuning
 
-__all__ = ["MAPPINGS", "Description", "load_accelerator", "load_mapping", "load_plugins"]
+__all__ = [
+    "MAPPINGS",
+    "TUNINGS",
+    "Description",
+    "Tuning",
+    "load_accelerator",
+    "load_mapping",
+    "load_plugins",
+    "load_tuning",
+]

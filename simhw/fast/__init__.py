@@ -5,6 +5,7 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 """
 
 from simhw.fast.coefficients import conv_of_coefficients
+from simhw.fast.column_schedule import play_columns
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
 from simhw.fast.early_termination import (
@@ -14,6 +15,7 @@ from simhw.fast.early_termination import (
     early_termination,
     early_termination_plain,
 )
+from simhw.fast.lane_work import deal_lanes
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
@@ -32,11 +34,13 @@ __all__ = [
     "conv_accumulate_plain",
     "conv_float32",
     "conv_of_coefficients",
+    "deal_lanes",
     "early_termination",
     "early_termination_plain",
     "nonzero_taps",
     "pass_timing",
     "play_blocks",
+    "play_columns",
     "play_passes",
     "play_sweeps",
     "requantize",

@@ -1,11 +1,18 @@
-"""How the windows of a layer are cut into portions that fit a PE's memory."""
+"""How the windows of a layer are cut into portions that fit a PE's memory, and dealt to its lanes."""
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from simhw.shapes import LayerShape
+
+GROUPINGS = ("wrapped", "rows", "blocks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,31 +24,106 @@ class Portion:
 
 
 @functools.lru_cache(maxsize=4096)
-def portions(shape: LayerShape, half_words: int, *, rows: int, columns: int, lanes: int) -> Portion:
+def portions(
+    shape: LayerShape, half_words: int, *, rows: int, columns: int, lanes: int, grouping: str = "wrapped"
+) -> Portion:
     """Return the portion that keeps `rows` rows of PEs busy best, its inputs and outputs in half a memory.
 
-    Rounds times window groups of a round decide, then fewer rounds, then broader portions. A single
-    window is a portion even where its inputs do not fit (they then come in pieces, which takes no time
-    of its own here).
+    Rounds times groups of windows in a round decide, then fewer rounds, then broader portions. A single
+    window is a portion even where its inputs do not fit: they then come in slices.
     """
     filters = -(-shape.group_out_channels // columns)
 
+    high, wide = shape.out_height, shape.out_width
+    deep, spans = shape.group_in_channels, (
+        (shape.kernel_height - 1) * shape.dilation[0] + 1, (shape.kernel_width - 1) * shape.dilation[1] + 1,
+    )  # fmt: skip
+
     def fits(height: int, width: int) -> bool:
-        high = (height - 1) * shape.stride[0] + (shape.kernel_height - 1) * shape.dilation[0] + 1
-        wide = (width - 1) * shape.stride[1] + (shape.kernel_width - 1) * shape.dilation[1] + 1
-        inputs = shape.group_in_channels * min(high, shape.padded_height) * min(wide, shape.padded_width)
-        return inputs <= half_words and filters * height * width <= half_words
+        tall = min((height - 1) * shape.stride[0] + spans[0], shape.padded_height)
+        broad = min((width - 1) * shape.stride[1] + spans[1], shape.padded_width)
+        return deep * tall * broad <= half_words and filters * height * width <= half_words
 
     def cost(cut: Portion) -> tuple[int, int, int]:
-        down, across = -(-shape.out_height // cut.height), -(-shape.out_width // cut.width)
+        down, across = -(-high // cut.height), -(-wide // cut.width)
         rounds = -(-shape.batch * down * across // rows)
-        return rounds * -(-cut.height * cut.width // lanes), rounds, -cut.width
+        return rounds * _groups(cut.height, cut.width, lanes, grouping), rounds, -cut.width
 
-    widths = {-(-shape.out_width // parts) for parts in range(1, shape.out_width + 1)}
+    widths = {-(-wide // parts) for parts in range(1, wide + 1)}
     found = [Portion(height=1, width=1)]
     for width in widths:
         height = 1
-        while height <= shape.out_height and fits(height, width):
+        while height <= high and fits(height, width):
             found.append(Portion(height=height, width=width))
             height += 1
     return min(found, key=cost)
+
+
+def _groups(height: int, width: int, lanes: int, grouping: str) -> int:
+    if grouping == "wrapped":
+        return -(-height * width // lanes)
+    if grouping == "rows":
+        return height * -(-width // lanes)
+    tall, broad = block_size(lanes)
+    return -(-height // tall) * -(-width // broad)
+
+
+def block_size(lanes: int) -> tuple[int, int]:
+    """Return height and width of the squarest block of as many windows as there are lanes."""
+    tall = next(n for n in range(math.isqrt(lanes), 0, -1) if lanes % n == 0)
+    return tall, lanes // tall
+
+
+def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> NDArray[np.int32]:
+    """Return which window of the output map each lane has: [portion, group of windows, lane], -1 for none.
+
+    Portions count row by row over the map. `wrapped` fills groups in row-major order, `rows` begins a
+    new group with each row, `blocks` takes the squarest blocks of windows.
+    """
+    pitch = shape.out_width
+    spans = list(portion_spans(shape, cut))
+    dealt = {size: _dealt(*size, pitch, lanes, grouping) for size in {span[2:] for span in spans}}
+    most = max(len(groups) for groups in dealt.values())
+    places = np.full((len(spans), most, lanes), -1, dtype=np.int32)
+    for portion, (top, left, *size) in enumerate(spans):
+        groups = dealt[size[0], size[1]]
+        places[portion, : len(groups)] = np.where(groups < 0, -1, groups + top * pitch + left)
+    return places
+
+
+def portion_spans(shape: LayerShape, cut: Portion) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first row, first column, rows, columns) of a map's portions."""
+    high, wide = shape.out_height, shape.out_width
+    for top in range(0, high, cut.height):
+        for left in range(0, wide, cut.width):
+            yield top, left, min(cut.height, high - top), min(cut.width, wide - left)
+
+
+def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> NDArray[np.int64]:
+    """Return the windows of a portion at the map's corner: [group, lane], -1 for none."""
+    at = (np.arange(height)[:, None] * pitch + np.arange(width)).astype(np.int64)
+    tall, broad = block_size(lanes) if grouping == "blocks" else (1, lanes)
+    if grouping == "wrapped":
+        at = at.reshape(1, -1)
+    down, across = -(-at.shape[0] // tall), -(-at.shape[1] // broad)
+    whole = np.full((down * tall, across * broad), -1, dtype=np.int64)
+    whole[: at.shape[0], : at.shape[1]] = at
+    groups = whole.reshape(down, tall, across, broad).transpose(0, 2, 1, 3).reshape(-1, lanes)
+    # windows come before empty lanes
+    return np.take_along_axis(groups, (groups < 0).argsort(axis=1, kind="stable"), axis=1)
+
+
+def slices(shape: LayerShape, half_words: int) -> list[tuple[int, int]]:
+    """Return [first, end) of the products of a window between which its inputs change.
+
+    One slice, wherever the inputs of a window fit half a memory; else as many whole channels each as fit,
+    or single products of a channel that does not fit.
+    """
+    taps = shape.kernel_height * shape.kernel_width
+    # what lies between the taps of a dilated kernel is held, too
+    span = (shape.kernel_height - 1) * shape.dilation[0] + 1
+    span *= (shape.kernel_width - 1) * shape.dilation[1] + 1
+    if shape.group_in_channels * span <= half_words:
+        return [(0, shape.window)]
+    step = max(half_words // span, 1) * taps
+    return [(first, min(first + step, shape.window)) for first in range(0, shape.window, step)]

@@ -11,12 +11,13 @@ from typing import Any
 from simhw.errors import SimhwError, did_you_mean
 
 Progress = Callable[[int, int, str], None]
-_NO_PAPERS = ("items",)
+_NO_PAPERS = ("items",)  # nor is what begins with an underscore
 
 
 def names() -> list[str]:
     """Return the papers there are."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NO_PAPERS)
+    found = (m.name for m in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if name not in _NO_PAPERS and not name.startswith("_"))
 
 
 def about(name: str) -> str:

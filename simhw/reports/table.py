@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simhw.comparison import Comparison
+from simhw.comparison import Comparison, speedup_causes
 from simhw.reports import words
 from simhw.result import Result
 
@@ -160,6 +161,24 @@ def breakdown_table(comparison: Comparison) -> Table:
         amounts = [(row["energy_pj"].get(part), row["energy_unit"]) for row in rows]
         lines.add(f"{energy_name}: {part}", [words.energy(amount, unit, bare) for amount, unit in amounts])
     return lines.table()
+
+
+def causes_tables(comparison: Comparison) -> list[Table]:
+    """Return, for each result but the first, what multiplies to its speedup."""
+    first, *others = comparison.results
+    tables: list[Table] = []
+    for label, other in zip(comparison.labels[1:], others, strict=True):
+        owners = {"first": comparison.labels[0], "other": label, "both": "both"}
+        causes = speedup_causes(first, other)
+        rows = [(owners[c.of], words.plain(c.name), f"{c.factor:.3f}") for c in causes]
+        product = f"{math.prod(c.factor for c in causes):.3f}"
+        tables.append(
+            Table(
+                (f"speedup of {label}", "cause", "times"), tuple(rows), ("product", "", product),
+                frozenset({"cause"}),
+            )
+        )  # fmt: skip
+    return tables
 
 
 class _Lines:

@@ -14,7 +14,7 @@ from simhw.components.global_buffer import GlobalBuffer
 from simhw.components.multicast_noc import MulticastNoc
 from simhw.components.output_units import Relu, RunLengthCodec
 from simhw.components.row_stationary_pe import RowStationaryPE
-from simhw.core.dataflow import Outcome, Phase
+from simhw.core.dataflow import Outcome, Phase, Pool
 from simhw.core.machine import Machine, Part
 from simhw.dataflows.row_stationary import RowStationary
 from simhw.errors import MappingError
@@ -36,6 +36,9 @@ class DrawnLayer:
     name: str = "layer"
     kind: str = "conv"
     shift: int = 8
+    fed_by: tuple[str, ...] | None = None
+    feeds: tuple[str, ...] | None = None
+    pool: Pool | None = None
     formats: dict[str, NumberFormat] = field(
         default_factory=lambda: {
             "weights": NumberFormat(bits=16, fraction=8),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ import numpy as np
 
 import simhw
 from simhw import core
-from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, dataflow_kinds, twin_kinds
+from simhw.accelerator.network import Network
+from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, Pool, dataflow_kinds, twin_kinds
 from simhw.core.machine import Machine
 from simhw.description import Description, load_accelerator, load_mapping
+from simhw.description.tunings import Tuning, load_tuning
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
 from simhw.reference.graph import Graph
@@ -41,6 +44,11 @@ class LayerView:
     reads_network_input: bool
     given: Array | None = None
     orders: bool = False  # whether the machine wants weights by sign
+    negatives: str = "original"  # and in which order those below zero
+    tuning: Tuning | None = None  # by what its filters predict
+    fed_by: tuple[str, ...] | None = None
+    feeds: tuple[str, ...] | None = None
+    pool: Pool | None = None
 
     @property
     def name(self) -> str:
@@ -92,8 +100,13 @@ class LayerView:
 
     @functools.cached_property
     def ordering(self) -> sign_order.Ordering | None:
-        """Each filter's weights in the order of the transform `sign_order`, if the machine asks for it."""
-        return sign_order.apply(np.asarray(self.weights), where=self.name) if self.orders else None
+        """Each filter's weights in the order of `sign_order`, or for prediction, if the machine asks."""
+        if not self.orders:
+            return None
+        predicting = None if self.tuning is None else self.tuning.ordering(self.traced, self.negatives)
+        if predicting is not None:
+            return predicting
+        return sign_order.apply(np.asarray(self.weights), self.negatives, where=self.name)
 
 
 def simulate(
@@ -102,6 +115,7 @@ def simulate(
     *,
     layers: Sequence[str] | None = None,
     mapping: MappingSource | None = None,
+    tuning: str | Path | Tuning | None = None,
     engine: str = "compiled",
     values: bool = True,
     closed_loop: bool = False,
@@ -113,7 +127,9 @@ def simulate(
     """Run a trace on an accelerator and return what it did and cost.
 
     `layers` are names out of the trace (all, if not given). `mapping` is a published one: a file, or
-    parameters by layer. Without `values` nothing is computed and only time and counts are found.
+    parameters by layer. `tuning` is by what filters may predict: a name, a file or what was loaded from
+    one; the machine's outputs are then approximate. Without `values` nothing is computed and only time
+    and counts are found.
     In a closed loop every layer reads what the machine made of the layers before it, operators that
     the machine lacks run in the reference model, and the result has the network's accuracy.
     `progress` is told (layers done, layers in all, name).
@@ -127,7 +143,8 @@ def simulate(
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = _Run(description, source, engine, values, log)
-    chosen = _chosen_layers(source, layers, description.transforms)
+    tuned = None if tuning is None else _tuning(tuning, description, source)
+    chosen = _chosen_layers(source, layers, description, tuned)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     done: list[LayerResult] = []
@@ -151,13 +168,15 @@ def simulate(
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
+            "tuning": None if tuned is None else str(tuned.source or tuned.name),
             "mapping": {k: dict(v) for k, v in mapping.items()}
             if isinstance(mapping, Mapping)
             else mapping and str(mapping),
             "overrides": dict(overrides) if isinstance(overrides, Mapping) else list(overrides),
         },
         versions=dict(_versions()),
-        digests={"description": description.digest} | source.digests,
+        digests={"description": description.digest} | _tuning_digest(tuned) | source.digests,
+        exact=tuned is None,
         parts=run.parts,
         structure=run.structure,
         layers=tuple(done),
@@ -184,7 +203,26 @@ def plan_mapping(
     return {name: dataflow.map_shape(name, shape) for name, shape in layers}
 
 
-def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequence[str]) -> list[LayerView]:
+def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:
+    """Return the tuning, held against the machine and the network that are to use it."""
+    if "sign_order" not in description.transforms:
+        raise DescriptionError(
+            f"tuning: {description.name} predicts nothing; wants an accelerator with "
+            "transforms: [sign_order], such as snapea"
+        )
+    if getattr(description.options, "termination", None) == "off":
+        raise DescriptionError(f"tuning: {description.name} has options.termination off; wants exact")
+    network: Any = trace  # a Trace caches its digests, which pyright takes for no property
+    return load_tuning(given, network)
+
+
+def _tuning_digest(tuned: Tuning | None) -> dict[str, str]:
+    return {} if tuned is None else {"tuning": hashlib.sha256(tuned.to_yaml().encode()).hexdigest()}
+
+
+def _chosen_layers(
+    trace: Trace, names: Sequence[str] | None, description: Description, tuned: Tuning | None
+) -> list[LayerView]:
     if names is not None:
         if isinstance(names, str) or not names:
             raise DescriptionError(f"layers: wants names of layers in a list, got {names!r}")
@@ -194,8 +232,22 @@ def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Sequen
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
-    orders = "sign_order" in transforms
-    return [LayerView(layer, reads[layer.name] == entrance, orders=orders) for layer in chosen]
+    orders = "sign_order" in description.transforms
+    negatives = getattr(description.options, "negatives", "original")
+    network = Network(trace)
+    return [
+        LayerView(
+            layer,
+            reads[layer.name] == entrance,
+            orders=orders,
+            negatives=negatives,
+            tuning=tuned,
+            fed_by=network.fed_by(layer.name),
+            feeds=network.feeds(layer.name),
+            pool=network.pool(layer.name),
+        )
+        for layer in chosen
+    ]
 
 
 def _phases(

@@ -1,0 +1,292 @@
+"""When columns of PEs work, given what they work on and the link that feeds them (SnaPEA's array)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+CYCLES, INPUTS, ROW_BUS, OUTPUTS, POOLING, BUSY = 0, 1, 2, 3, 4, 5
+SUMMARY = 6
+STREAM, FILTERS, BARRIER, NO_PORTION, NO_FILTER = 0, 1, 2, 3, 4
+WAITS = 5
+
+
+def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
+    """Play rounds of an array of PEs, cycle by cycle.
+
+    work [rounds, steps, columns, units, rows] are the cycles for which each PE works on each unit of
+    weights, link [rounds, steps, columns, units] the link's words that bring a unit (0: no unit). A column
+    brings its units one after another, through all rounds, at most `room` ahead of the last one that all
+    its PEs are done with. A PE goes through the units of its column at its own pace. Only the first
+    present[r] rows of PEs take part in round r.
+
+    A round begins by reading inputs[r] words, while buses carry them to the PEs for carrying[r] cycles at
+    least; then it waits for the outputs of the round before to have left. It ends when all PEs are done;
+    after pooling[r] cycles its outputs[r] words begin to leave, and the next round begins. The link moves
+    a word per edge of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles
+    more, and the words are there. It serves whole transactions, first who asked first; in one cycle inputs,
+    then columns in their order, then outputs.
+
+    Returns int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link]; each PE's
+    waits [5, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
+    on the link, at the BARRIER, for rounds without a portion or a filter for it; [rounds, 2] the cycles in
+    which the PEs begin and end each round.
+    """
+    rounds, steps, columns, units, rows = work.shape
+    waits = np.zeros((WAITS, rows, columns), np.int64)
+    spans = np.zeros((rounds, 2), np.int64)
+    todo = [
+        [(r, s, u) for r in range(rounds) for s in range(steps) for u in range(units) if link[r, s, c, u]]
+        for c in range(columns)
+    ]
+    asked_at = [[] for _ in range(columns)]  # of each unit
+    there_at = [[] for _ in range(columns)]
+    passed = [[[] for _ in range(rows)] for _ in range(columns)]  # ends of each PE's units
+    asking: dict[int, tuple[int, int]] = {}  # requester: (cycle, words)
+    done_at: dict[int, int] = {}  # requester: when its words are there
+    free_tick = free_at = busy = 0
+    stalls = {kind: 0 for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)}
+    cycle, r, stage, since, begun_at = 0, 0, "ask", 0, 0
+    last = columns + 1  # the requester that writes outputs; 0 reads inputs
+    written = True
+
+    def freed(c, k):
+        """When all PEs that take part are done with unit k of a column, or None."""
+        taking = [passed[c][p] for p in range(present[todo[c][k][0]])]
+        return None if any(len(ends) <= k for ends in taking) else max(ends[k] for ends in taking)
+
+    while True:
+        again = True
+        while again:
+            again = False
+            for requester in [q for q, at in done_at.items() if at <= cycle]:
+                del done_at[requester]
+                again = True
+                if requester == 0:
+                    stage = "carry"
+                elif requester == last:
+                    written = True
+            if stage == "ask" and r < rounds:
+                again, since, begun_at = True, cycle, cycle
+                if inputs[r]:
+                    asking[0], stage = (cycle, int(inputs[r])), "inputs"
+                else:
+                    stage = "carry"
+            if stage == "carry":
+                stalls[INPUTS] += cycle - since
+                since = max(cycle, begun_at + int(carrying[r]))
+                stalls[ROW_BUS] += since - cycle
+                stage, again = "outputs", True
+            if stage == "outputs" and cycle >= since and written:
+                stalls[OUTPUTS] += cycle - since
+                stage, again, spans[r, 0] = "work", True, cycle
+            for c in range(columns):
+                k = len(there_at[c])
+                if k == len(asked_at[c]) and k < len(todo[c]) and (k == 0 or there_at[c][-1] <= cycle):
+                    free = freed(c, k - room) if k >= room else 0
+                    if free is not None and free <= cycle:
+                        asked_at[c].append(cycle)
+                        asking[1 + c] = cycle, int(link[todo[c][k][0], todo[c][k][1], c, todo[c][k][2]])
+                        again = True
+                for p in range(present[r] if stage == "work" else 0):
+                    ends = passed[c][p]
+                    while (
+                        len(ends) < len(there_at[c])
+                        and todo[c][len(ends)][0] == r
+                        and there_at[c][len(ends)] <= cycle
+                        and (not ends or ends[-1] <= cycle)
+                    ):
+                        k = len(ends)
+                        waited_from = max(spans[r, 0], ends[-1] if ends else 0)
+                        held = min(max(asked_at[c][k] - waited_from, 0), cycle - waited_from)
+                        waits[STREAM, p, c] += held
+                        waits[FILTERS, p, c] += cycle - waited_from - held
+                        ends.append(cycle + int(work[(*todo[c][k][:2], c, todo[c][k][2], p)]))
+                        again = True
+                for p in range(present[r], rows) if stage == "work" else ():
+                    while len(passed[c][p]) < len(todo[c]) and todo[c][len(passed[c][p])][0] == r:
+                        passed[c][p].append(0)
+            if stage == "work":
+                mine = [[k for k, unit in enumerate(todo[c]) if unit[0] == r] for c in range(columns)]
+                over = all(
+                    len(passed[c][p]) > mine[c][-1] and passed[c][p][mine[c][-1]] <= cycle
+                    for c in range(columns)
+                    for p in range(present[r])
+                    if mine[c]
+                )
+                if over:
+                    spans[r, 1] = cycle
+                    for c in range(columns):
+                        for p in range(rows):
+                            if p >= present[r]:
+                                waits[NO_PORTION, p, c] += cycle - spans[r, 0]
+                            elif not mine[c]:
+                                waits[NO_FILTER, p, c] += cycle - spans[r, 0]
+                            else:
+                                waits[BARRIER, p, c] += cycle - passed[c][p][mine[c][-1]]
+                    stalls[POOLING] += int(pooling[r])
+                    since, stage, again = cycle + int(pooling[r]), "leave", True
+            if stage == "leave" and cycle >= since:
+                if outputs[r]:
+                    asking[last], written = (cycle, int(outputs[r])), False
+                r, stage, again, since = r + 1, "ask", True, cycle
+        if r == rounds and written:
+            stalls[OUTPUTS] += cycle - since
+            break
+        if asking and free_at <= cycle:
+            requester = min(asking, key=lambda q: (asking[q][0], q))
+            begun, words = asking.pop(requester)
+            start = max(free_tick, -(-begun * clock[1] // clock[0]))
+            free_tick = start + words
+            starts_at, free_at = (-(-t * clock[0] // clock[1]) for t in (start, free_tick))
+            busy += free_at - starts_at
+            if 0 < requester < last:
+                there_at[requester - 1].append(free_at + latency)
+            else:
+                done_at[requester] = free_at + latency
+            if free_at == cycle:
+                continue
+        cycle += 1
+    summary = [cycle, *(stalls[kind] for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)), busy]
+    return np.array(summary, np.int64), waits, spans
+
+
+@njit(cache=True)
+def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
+    rounds, steps, columns, units, rows = work.shape
+    waits = np.zeros((WAITS, rows, columns), np.int64)
+    spans = np.zeros((rounds, 2), np.int64)
+    counts = np.zeros((columns, rounds + 1), np.int64)  # units before each round
+    for c in range(columns):
+        for r in range(rounds):
+            counts[c, r + 1] = counts[c, r]
+            for s in range(steps):
+                for u in range(units):
+                    if link[r, s, c, u]:
+                        counts[c, r + 1] += 1
+    most = 0
+    for c in range(columns):
+        most = max(most, counts[c, rounds])
+    which = np.zeros((columns, most), np.int64)  # (round, step, unit) of each unit, in one number
+    for c in range(columns):
+        k = 0
+        for r in range(rounds):
+            for s in range(steps):
+                for u in range(units):
+                    if link[r, s, c, u]:
+                        which[c, k] = (r * steps + s) * units + u
+                        k += 1
+    asked, there, freed = (
+        np.zeros((columns, most), np.int64), np.zeros((columns, most), np.int64),
+        np.zeros((columns, most), np.int64),
+    )  # fmt: skip
+    loaded, used = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
+    pe_end = np.zeros((rows, columns), np.int64)
+    asks = np.zeros(columns + 2, np.int64)
+    wait_inputs = wait_outputs = moved = pooled = 0
+    free_tick = busy = 0
+    r = 0
+    at_link = True  # whether inputs of round r are still to come, asked for at `since`
+    since = asked_at = np.int64(0)
+    begun = np.int64(-1)
+    leaving = np.int64(0)  # words of outputs that ask for the link at `left_since`
+    left_since = written = np.int64(0)
+    while True:
+        moving = True
+        while moving:
+            moving = False
+            if r < rounds and at_link and inputs[r] == 0:
+                at_link = False
+                moving = True
+            if r < rounds and not at_link and begun < 0 and leaving == 0:
+                carried = max(since, asked_at + carrying[r])
+                moved += carried - since
+                wait_outputs += max(written - carried, 0)
+                begun = max(carried, written)
+                spans[r, 0] = begun
+                pe_end[:] = begun
+                moving = True
+            if begun < 0:
+                continue
+            ended = True
+            for c in range(columns):
+                while used[c] < min(loaded[c], counts[c, r + 1]):
+                    k = used[c]
+                    rest, u = divmod(which[c, k], units)
+                    s = rest % steps
+                    latest = 0
+                    for p in range(present[r]):
+                        start = max(there[c, k], pe_end[p, c])
+                        held = min(max(asked[c, k] - pe_end[p, c], 0), start - pe_end[p, c])
+                        waits[STREAM, p, c] += held
+                        waits[FILTERS, p, c] += start - pe_end[p, c] - held
+                        pe_end[p, c] = start + work[r, s, c, u, p]
+                        latest = max(latest, pe_end[p, c])
+                    freed[c, k] = latest
+                    used[c] += 1
+                    moving = True
+                ended = ended and used[c] == counts[c, r + 1]
+            if ended:
+                end = begun
+                for c in range(columns):
+                    for p in range(present[r]):
+                        end = max(end, pe_end[p, c])
+                spans[r, 1] = end
+                for c in range(columns):
+                    for p in range(rows):
+                        if p >= present[r]:
+                            waits[NO_PORTION, p, c] += end - begun
+                        elif counts[c, r + 1] == counts[c, r]:
+                            waits[NO_FILTER, p, c] += end - begun
+                        else:
+                            waits[BARRIER, p, c] += end - pe_end[p, c]
+                pooled += pooling[r]
+                since = asked_at = left_since = written = end + pooling[r]
+                leaving = outputs[r]
+                r += 1
+                begun = -1
+                at_link = r < rounds
+                moving = True
+        # who asks the link next, and since when
+        asks[:] = -1
+        if r < rounds and at_link:
+            asks[0] = since
+        for c in range(columns):
+            k = loaded[c]
+            if k < counts[c, rounds] and (k < room or k - room < used[c]):
+                asks[1 + c] = there[c, k - 1] if k > 0 else 0
+                if k >= room:
+                    asks[1 + c] = max(asks[1 + c], freed[c, k - room])
+        if leaving:
+            asks[columns + 1] = left_since
+        who = -1
+        for q in range(columns + 2):
+            if asks[q] >= 0 and (who < 0 or asks[q] < asks[who]):
+                who = q
+        if who < 0:
+            break
+        if who == 0:
+            words = inputs[r]
+        elif who <= columns:
+            rest, u = divmod(which[who - 1, loaded[who - 1]], units)
+            words = link[rest // steps, rest % steps, who - 1, u]
+        else:
+            words = leaving
+        start = max(free_tick, -(-asks[who] * clock[1] // clock[0]))
+        free_tick = start + words
+        end_at = -(-free_tick * clock[0] // clock[1])
+        busy += end_at - -(-start * clock[0] // clock[1])
+        if who == 0:
+            wait_inputs += end_at + latency - since
+            since = end_at + latency
+            at_link = False
+        elif who <= columns:
+            asked[who - 1, loaded[who - 1]] = asks[who]
+            there[who - 1, loaded[who - 1]] = end_at + latency
+            loaded[who - 1] += 1
+        else:
+            leaving = 0
+            written = end_at + latency
+    wait_outputs += max(written - since, 0)
+    cycles = max(since, written)
+    return np.array([cycles, wait_inputs, moved, wait_outputs, pooled, busy], np.int64), waits, spans

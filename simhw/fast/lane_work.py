@@ -1,0 +1,292 @@
+"""What windows that stop early ask of lanes, PEs and columns: work without time (SnaPEA's array)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+BUSY, LOCKSTEP, NO_WINDOW, CHECKS, WINDOWS, PREDICTS = 0, 1, 2, 3, 4, 5  # rows of what each lane did
+PARKING, STREAM, READS, PARKED, TAKEN, DRAWN = 0, 1, 2, 3, 4, 5  # rows of what each PE did
+LANE_KINDS, PE_KINDS = 6, 6
+PARKS, STAGED, AGAIN = 0, 1, 2  # what becomes of filters longer than a unit
+
+
+def deal_lanes_plain(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    """Deal windows to lanes and filters to columns, and cut the work where other weights are loaded.
+
+    macs [N, M, P] says after how many products each of P windows of N maps stops in each of M filters,
+    which come in `groups`. From product checked_from[m] on a check follows each; a window of a filter that
+    speculates[m] is looked at once more. places [B, G, L] deals the windows of a map: portion, group, lane
+    (-1: none). A round gives each of `rows` one portion of a map, and each column its filters one after
+    another: filter m of a group is in column m % columns, step m // columns. With `spread` there is one
+    portion, all rows have it, and filters go round all PEs.
+
+    The K products of a window, `edges` [S + 1] from 0 to K, come in S slices, a round each. Filters are
+    loaded in units of `unit` products, of which `room` fit the buffers; the loader looks ahead no further
+    than that, and stops loading a filter once the unit it has room for again left no window going. Longer
+    filters (`long`) PARK the sums of all windows between two units, are STAGED whole, so that a filter is
+    one unit, or come AGAIN for every group. A sum that is parked, because its PE has more than one group
+    or because the slice ends, takes `park` cycles to lay down and as many to take up, in all lanes.
+    `together` has the PEs of a column keep step at every group of windows; else each goes its own pace.
+    Filters that come again keep step in any case.
+
+    Returns int64 work [rounds, steps, columns, units, rows] in cycles; int64 words [rounds, steps, columns,
+    units], weights of a unit, 0 where there is none; what lanes did, [6, rows, columns, L]: BUSY, LOCKSTEP
+    and NO_WINDOW cycles, CHECKS, WINDOWS, and windows that PREDICT; what PEs did, [6, rows, columns]: cycles
+    of PARKING and of waiting for the STREAM, weights READ, sums PARKED and TAKEN up, weights DRAWN into
+    buffers; and weights sent along columns. Rounds count groups, then rows of portions, then slices.
+    """
+    images, filters, _ = macs.shape
+    portions, most, lanes = places.shape
+    per_group, size, cuts = filters // groups, int(edges[-1]), len(edges) - 1
+    is_long = size > unit
+    again, staged = is_long and long == AGAIN, is_long and long == STAGED
+    together = together or again
+    whole = max(edges[s + 1] - edges[s] for s in range(cuts)) if staged else unit
+    blocks = images * portions
+    turns = -(-blocks // rows)
+    share = columns * (rows if spread else 1)
+    steps = -(-per_group // share)
+    units = max(-(-(edges[s + 1] - edges[s]) // whole) for s in range(cuts)) * (most if again else 1)
+    work = np.zeros((groups * turns * cuts, steps, columns, units, rows), np.int64)
+    words = np.zeros(work.shape[:-1], np.int64)
+    by_lane = np.zeros((LANE_KINDS, rows, columns, lanes), np.int64)
+    by_pe = np.zeros((PE_KINDS, rows, columns), np.int64)
+    sent = 0
+
+    def windows_of(m, block):
+        image, portion = divmod(block, portions)
+        counts = np.where(places[portion] >= 0, macs[image, m, places[portion]], 0)
+        return counts[places[portion][:, 0] >= 0].astype(np.int64), places[portion]
+
+    for g in range(groups):
+        for turn in range(turns):
+            for step in range(steps):
+                for c in range(columns):
+                    there = {}  # row: (filter, its windows' products [group, lane])
+                    for p in range(rows):
+                        m = (step * rows + p) * columns + c if spread else step * columns + c
+                        block = 0 if spread else turn * rows + p
+                        if m < per_group and block < blocks:
+                            there[p] = (g * per_group + m, *windows_of(g * per_group + m, block))
+                    for p, (m, counts, where) in there.items():
+                        pace, has = counts.max(axis=1, keepdims=True), where[: len(counts)] >= 0
+                        by_lane[BUSY, p, c] += counts.sum(axis=0)
+                        by_lane[LOCKSTEP, p, c] += ((pace - counts) * has).sum(axis=0)
+                        by_lane[NO_WINDOW, p, c] += (pace * ~has).sum(axis=0)
+                        by_lane[CHECKS, p, c] += np.maximum(counts - checked_from[m], 0).sum(axis=0)
+                        by_lane[WINDOWS, p, c] += has.sum(axis=0)
+                        by_lane[PREDICTS, p, c] += has.sum(axis=0) * bool(speculates[m])
+                        by_pe[READS, p, c] += pace.sum()
+                    for s in range(cuts) if there else ():
+                        r = (g * turns + turn) * cuts + s
+                        done, sends = _slice_plain(
+                            {p: counts for p, (_, counts, _) in there.items()},
+                            (int(edges[s]), int(edges[s + 1])), whole, room, park, again, staged, together,
+                        )  # fmt: skip
+                        for u, (length, cycles) in enumerate(done):
+                            words[r, step, c, u] = length * (len(there) if spread else 1)
+                            for p, n in cycles.items():
+                                work[r, step, c, u, p] = n
+                        for kind, found in sends.items():
+                            for p, n in found.items():
+                                by_pe[kind, p, c] += n
+                        drawn = sends[DRAWN].values()
+                        sent += sum(drawn) if spread or (staged and not together) else max(drawn)
+    return work, words, by_lane, by_pe, sent
+
+
+def _slice_plain(there, span, unit, room, park, again, staged, together):
+    """Return ([(weights, cycles by row)] of each unit, what PEs did by row) of one filter in one slice."""
+    first, end = span
+    found = {kind: dict.fromkeys(there, 0) for kind in (PARKING, STREAM, PARKED, TAKEN, DRAWN)}
+    starts = list(range(first, end, unit))
+    most = max(len(counts) for counts in there.values())
+    done = []
+    for some in [[j] for j in range(most)] if again else [list(range(most))]:
+        paces = {p: [c.max() for c in counts[some[0] : some[-1] + 1]] for p, counts in there.items()}
+        furthest = max(max(pace, default=0) for pace in paces.values())
+        used = sum(furthest > start for start in starts)
+        for start in starts[: used + room - 1]:
+            stop = min(start + unit, end)
+            cycles = dict.fromkeys(there, 0)
+            for j in some:
+                took = dict.fromkeys(there, 0)
+                for p, counts in there.items():
+                    if j >= len(counts):
+                        continue
+                    moves = len(counts) > 1 and not again
+                    takes, lays = start > 0 and (moves or start == first), moves or stop == end
+                    going, goes_on = counts[j] > start, counts[j] > stop
+                    if takes and going.any():
+                        found[TAKEN][p] += int(going.sum())
+                        found[PARKING][p] += park
+                        took[p] += park
+                    if lays and goes_on.any():
+                        found[PARKED][p] += int(goes_on.sum())
+                        found[PARKING][p] += park
+                        took[p] += park
+                    products = int(np.clip(counts[j].max() - start, 0, stop - start))
+                    took[p] += products
+                    if staged and not together:
+                        found[DRAWN][p] += products
+                slowest = max(took.values())
+                for p, n in took.items():
+                    cycles[p] += slowest if together else n
+                    found[STREAM][p] += slowest - n if together else 0
+                if staged and together:
+                    fastest = max(int(np.clip(pace[j], start, stop)) - start if j < len(pace) else 0
+                                  for pace in paces.values())  # fmt: skip
+                    for p in there:
+                        found[DRAWN][p] += fastest
+            if not staged:
+                for p in there:
+                    found[DRAWN][p] += stop - start
+            done.append((stop - start, cycles))
+    return done, found
+
+
+@njit(cache=True)
+def deal_lanes(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    images, filters, _ = macs.shape
+    portions, most, lanes = places.shape
+    per_group, size, cuts = filters // groups, edges[-1], len(edges) - 1
+    again, staged = size > unit and long == AGAIN, size > unit and long == STAGED
+    together = together or again
+    longest = 0
+    for s in range(cuts):
+        longest = max(longest, edges[s + 1] - edges[s])
+    whole = longest if staged else unit
+    blocks = images * portions
+    turns = (blocks + rows - 1) // rows
+    share = columns * rows if spread else columns
+    steps = (per_group + share - 1) // share
+    units = (longest + whole - 1) // whole * (most if again else 1)
+    work = np.zeros((groups * turns * cuts, steps, columns, units, rows), np.int64)
+    words = np.zeros((groups * turns * cuts, steps, columns, units), np.int64)
+    by_lane = np.zeros((LANE_KINDS, rows, columns, lanes), np.int64)
+    by_pe = np.zeros((PE_KINDS, rows, columns), np.int64)
+    sent = 0
+    held = np.zeros(portions, np.int64)  # groups of windows in each portion
+    for b in range(portions):
+        while held[b] < most and places[b, held[b], 0] >= 0:
+            held[b] += 1
+    paces = np.zeros((rows, most), np.int64)
+    mine = np.zeros(rows, np.int64)  # groups of each row; 0 where it has none
+    which = np.zeros(rows, np.int64)  # filter
+    images_of, portions_of = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    took = np.zeros(rows, np.int64)
+    for g in range(groups):
+        for turn in range(turns):
+            for step in range(steps):
+                for c in range(columns):
+                    present = 0
+                    deepest = furthest = 0
+                    for p in range(rows):
+                        m = (step * rows + p) * columns + c if spread else step * columns + c
+                        block = 0 if spread else turn * rows + p
+                        mine[p] = 0
+                        if m >= per_group or block >= blocks:
+                            continue
+                        present += 1
+                        n, b = block // portions, block % portions
+                        which[p], images_of[p], portions_of[p] = g * per_group + m, n, b
+                        mine[p] = held[b]
+                        deepest = max(deepest, held[b])
+                        counts, start = macs[n, which[p]], checked_from[which[p]]
+                        for j in range(held[b]):
+                            pace = 0
+                            for lane in range(lanes):
+                                if places[b, j, lane] >= 0:
+                                    pace = max(pace, counts[places[b, j, lane]])
+                            paces[p, j] = pace
+                            furthest = max(furthest, pace)
+                            by_pe[READS, p, c] += pace
+                            for lane in range(lanes):
+                                if places[b, j, lane] < 0:
+                                    by_lane[NO_WINDOW, p, c, lane] += pace
+                                    continue
+                                own = counts[places[b, j, lane]]
+                                by_lane[BUSY, p, c, lane] += own
+                                by_lane[LOCKSTEP, p, c, lane] += pace - own
+                                by_lane[CHECKS, p, c, lane] += max(own - start, 0)
+                                by_lane[WINDOWS, p, c, lane] += 1
+                                if speculates[which[p]]:
+                                    by_lane[PREDICTS, p, c, lane] += 1
+                    if not present:
+                        continue
+                    for s in range(cuts):
+                        r = (g * turns + turn) * cuts + s
+                        first, end = edges[s], edges[s + 1]
+                        total = (end - first + whole - 1) // whole
+                        u = 0
+                        for stream in range(deepest if again else 1):
+                            begin, stop = (stream, stream + 1) if again else (0, deepest)
+                            reach = furthest
+                            if again:
+                                reach = 0
+                                for p in range(rows):
+                                    if stream < mine[p]:
+                                        reach = max(reach, paces[p, stream])
+                            used = (max(min(reach, end) - first, 0) + whole - 1) // whole
+                            fetched = min(total, used + room - 1)
+                            for i in range(fetched):
+                                low = first + i * whole
+                                high = min(low + whole, end)
+                                words[r, step, c, u] = (high - low) * (present if spread else 1)
+                                for j in range(begin, stop):
+                                    slowest = fastest = 0
+                                    for p in range(rows):
+                                        took[p] = 0
+                                        if j >= mine[p]:
+                                            continue
+                                        took[p] = max(min(paces[p, j], high) - low, 0)
+                                        fastest = max(fastest, took[p])
+                                        if staged and not together:
+                                            by_pe[DRAWN, p, c] += took[p]
+                                            sent += took[p]
+                                        moves = mine[p] > 1 and not again
+                                        takes = low > 0 and (moves or low == first)
+                                        lays = moves or high == end
+                                        if (takes and paces[p, j] > low) or (lays and paces[p, j] > high):
+                                            n_taken = n_laid = 0
+                                            for lane in range(lanes):
+                                                place = places[portions_of[p], j, lane]
+                                                if place >= 0:
+                                                    own = macs[images_of[p], which[p], place]
+                                                    n_taken += own > low
+                                                    n_laid += own > high
+                                            if takes and n_taken:
+                                                by_pe[TAKEN, p, c] += n_taken
+                                                by_pe[PARKING, p, c] += park
+                                                took[p] += park
+                                            if lays and n_laid:
+                                                by_pe[PARKED, p, c] += n_laid
+                                                by_pe[PARKING, p, c] += park
+                                                took[p] += park
+                                        slowest = max(slowest, took[p])
+                                    for p in range(rows):
+                                        if mine[p] == 0:
+                                            continue
+                                        if together:
+                                            work[r, step, c, u, p] += slowest
+                                            by_pe[STREAM, p, c] += slowest - took[p]
+                                            if staged:
+                                                by_pe[DRAWN, p, c] += fastest
+                                        else:
+                                            work[r, step, c, u, p] += took[p]
+                                    if staged and together:
+                                        sent += fastest * (present if spread else 1)
+                                if not staged:
+                                    for p in range(rows):
+                                        if mine[p]:
+                                            by_pe[DRAWN, p, c] += high - low
+                                    sent += (high - low) * (present if spread else 1)
+                                u += 1
+    return work, words, by_lane, by_pe, sent

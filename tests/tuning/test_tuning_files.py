@@ -1,0 +1,264 @@
+"""Tuning files: what is read comes back, what is wrong is said with its line, and whose they are."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simhw import shipped
+from simhw.description import TUNINGS, Tuning, load_tuning
+from simhw.description.tunings import Speculation, digests_of, orderings
+from simhw.errors import TuningError
+from simhw.trace import Trace
+from simhw.transforms import speculation
+from simhw.tuning import load_recipe
+from simhw.workload import export, load_workload
+
+DATA = Path(os.environ.get("SIMHW_DATA", ""))
+FILES = {
+    "lenet_digits": (),
+    "lenet5_mnist": ("mnist.npz", "lenet5_mnist_weights.npz"),
+    "resnet20_cifar10": ("cifar10_test.npz", "resnet20_cifar10_weights.npz"),
+    "squeezenet_v1_1": ("imagenet_sample120.npz", "squeezenet_v1_1_weights.npz"),
+}
+
+
+@pytest.fixture(scope="module")
+def trace():
+    return Trace.load("lenet_digits")
+
+
+@pytest.fixture(scope="module")
+def tuning(trace):
+    conv1 = Speculation((0.25, 0.0, -1.5, 1e-4, 3.0, 0.0), (4, 1, 2, 25, 1, 3))
+    conv2 = Speculation((0.125,) * 16, (150,) * 16)
+    return Tuning(
+        name="mine",
+        workload="lenet_digits",
+        digests=digests_of(trace),
+        layers={"conv1": conv1, "conv2": conv2},
+        recipe={"budget": 1.0, "candidates": {"groups": [2, 4], "keep": "all"}},
+        reached={"loss": 0.5},
+        made={"simhw": "0.1.0", "command": "simhw tune mine -o mine.yaml"},
+    )
+
+
+@pytest.fixture
+def faults_of(tmp_path, monkeypatch, trace, tuning):
+    """Returns what is said of the tuning's file with changes of its text."""
+    monkeypatch.chdir(tmp_path)
+
+    def found(*changes: tuple[str, str], against=trace) -> list[str]:
+        text = tuning.to_yaml()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        Path("mine.yaml").write_text(text)
+        with pytest.raises(TuningError) as refused:
+            load_tuning("mine.yaml", against)
+        return list(refused.value.faults)
+
+    return found
+
+
+def line_of(tuning, start):
+    lines = tuning.to_yaml().splitlines()
+    return next(i for i, line in enumerate(lines, start=1) if line.lstrip().startswith(start))
+
+
+# what is read
+
+
+def test_a_file_gives_back_what_was_written(tmp_path, trace, tuning):
+    tuning.save(tmp_path / "mine.yaml")
+    read = load_tuning(tmp_path / "mine.yaml", trace)
+    assert read.to_dict() == tuning.to_dict()
+    assert read.source == tmp_path / "mine.yaml"
+    assert load_tuning(tuning.to_dict(), trace).to_dict() == tuning.to_dict()
+    assert load_tuning(tuning, trace).to_dict() == tuning.to_dict()
+    assert all(len(line) <= 105 for line in tuning.to_yaml().splitlines())
+
+
+def test_a_layers_ordering_is_that_of_its_thresholds_and_groups(trace, tuning):
+    layer, own = trace.layer("conv1"), tuning.layers["conv1"]
+    fraction = layer.formats["bias"].fraction
+    wanted = speculation.apply(layer.weights, own.thresholds, own.groups, fraction=fraction)
+    found = tuning.ordering(layer)
+    for part in ("weights", "order", "prefix", "thresholds", "negatives_from"):
+        np.testing.assert_array_equal(getattr(found, part), getattr(wanted, part))
+    assert found.prefix.tolist() == [4, 0, 2, 25, 1, 3]
+    assert found.thresholds[0] == 0.25 * 2**fraction
+
+
+def test_a_layer_that_is_not_named_or_all_exact_has_no_ordering(trace, tuning):
+    assert tuning.ordering(trace.layer("fc1")) is None
+    exact = Tuning(
+        name="exact",
+        workload="lenet_digits",
+        digests=tuning.digests,
+        layers={"conv1": Speculation((0.0,) * 6, (1,) * 6)},
+    )
+    assert exact.ordering(trace.layer("conv1")) is None
+    assert exact.layers["conv1"].predictive == 0
+    assert set(orderings(tuning, trace)) == {"conv1", "conv2"}
+    assert orderings(exact, trace) == {}
+
+
+def test_a_shipped_tuning_goes_by_its_name_and_a_file_here_wins(tmp_path, monkeypatch, tuning):
+    monkeypatch.chdir(tmp_path)
+    assert load_tuning("lenet_digits-1").name == "lenet_digits-1"
+    tuning.save("lenet_digits-1.yaml")
+    assert load_tuning("lenet_digits-1").name == "mine"
+
+
+def test_digests_do_not_see_the_images(trace, tuning):
+    other = export(load_workload("lenet_digits"), images=2, first=50, data="digits")
+    assert digests_of(other) == tuning.digests
+    load_tuning(tuning, other)
+
+
+# what is wrong
+
+
+def test_every_fault_of_a_file_has_its_line(faults_of, tuning):
+    conv1 = line_of(tuning, "conv1:")
+    found = faults_of(
+        ("kind: speculation", "kind: mapping"),
+        ("version: 1", "version: 2"),
+        ("reached:", "reachd:"),
+        ("thresholds: [0.25, 0,", "thresholds: [.nan, x,"),
+        ("groups: [4, 1, 2, 25,", "groups: [0, 2.5, true,"),
+    )
+    thresholds, groups = (f"mine.yaml:{conv1 + n}: layers.conv1" for n in (1, 2))
+    reached = line_of(tuning, "reached")
+    known = "digests, kind, layers, made, name, reached, recipe, version, workload"
+    assert found == [
+        "mine.yaml:1: kind: wants 'speculation', got 'mapping'",
+        "mine.yaml:2: version: wants 1, got 2",
+        f"mine.yaml:{reached}: unknown field 'reachd'; did you mean 'reached'? known: {known}",
+        f"{thresholds}.thresholds[0]: wants a finite number, got nan",
+        f"{thresholds}.thresholds[1]: wants a finite number, got 'x'",
+        f"{groups}.groups[0]: wants a whole number of at least 1, got 0",
+        f"{groups}.groups[1]: wants a whole number of at least 1, got 2.5",
+        f"{groups}.groups[2]: wants a whole number of at least 1, got True",
+        f"{groups}.groups: 5 given beside 6 thresholds; wants one of each for each filter",
+    ]  # fmt: skip
+
+
+def test_what_is_missing_is_named(tmp_path, tuning):
+    text = (
+        "reached: 3\nlayers:\n  conv1: {thresholds: [1]}\n  conv2: 7\n  conv3: {groups: 4, thresholds: [1]}\n"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(TuningError) as refused:
+        load_tuning(tmp_path / "mine.yaml")
+    file = tmp_path / "mine.yaml"
+    assert set(refused.value.faults) == {
+        f"{file}:1: kind: is missing; wants 'speculation'",
+        f"{file}:1: version: is missing; wants 1",
+        f"{file}:1: name: is missing; wants a name",
+        f"{file}:1: workload: is missing; wants a name",
+        f"{file}:1: digests: is missing; wants a mapping of digests (network: …, weights: …)",
+        f"{file}:1: reached: wants a mapping, got 3",
+        f"{file}:3: layers.conv1.groups: is missing; wants a list of whole numbers, one for each filter",
+        f"{file}:4: layers.conv2: wants thresholds and groups, one of each for each filter, got 7",
+        f"{file}:5: layers.conv3.groups: got 4; wants a list of whole numbers, one for each filter",
+    }
+
+
+def test_layers_are_held_against_the_network(faults_of, tuning):
+    conv1, conv2 = line_of(tuning, "conv1:"), line_of(tuning, "conv2:")
+    last = next(iter(tuning.to_yaml().splitlines()[-1:]))
+    found = faults_of(
+        ("groups: [4, 1, 2, 25,", "groups: [4, 1, 2, 26,"),
+        ("  conv2:", "  conv22:"),
+        (last, f"{last}\n  fc3:\n    thresholds: [1]\n    groups: [1]"),
+    )
+    lines = len(tuning.to_yaml().splitlines())
+    assert found == [
+        f"mine.yaml:{conv1 + 2}: layers.conv1.groups[3]: is 26; wants 1 to 25, the weights of the filter",
+        f"mine.yaml:{conv2}: layers: lenet_digits has no layer 'conv22'; did you mean 'conv2'? "
+        "known: conv1, conv2, fc1, fc2, fc3",
+        f"mine.yaml:{lines + 1}: layers.fc3: no ReLU follows this layer, and its sums below zero count; "
+        "leave it out",
+        f"mine.yaml:{lines + 2}: layers.fc3.thresholds: 1 given; wants 10, one for each filter",
+        f"mine.yaml:{lines + 3}: layers.fc3.groups: 1 given; wants 10, one for each filter",
+    ]
+
+
+def test_the_wrong_number_of_thresholds_for_the_filters_is_told(faults_of, tuning):
+    line = line_of(tuning, "conv1:")
+    found = faults_of(("[0.25, 0, -1.5,", "[0.25, 0,"), ("[4, 1, 2,", "[4, 1,"))
+    assert found == [
+        f"mine.yaml:{line + 1}: layers.conv1.thresholds: 5 given; wants 6, one for each filter",
+        f"mine.yaml:{line + 2}: layers.conv1.groups: 5 given; wants 6, one for each filter",
+    ]
+
+
+def test_a_tuning_of_another_network_or_of_other_weights_is_known(faults_of, tuning):
+    other = export(load_workload("lenet5_caffe"), images=1, data="synthetic", weights="random")
+    digests = line_of(tuning, "network:")
+    assert faults_of(against=other) == [
+        f"mine.yaml:{digests}: digests.network: made for another network, of lenet_digits, and not for "
+        "lenet5_caffe; wants a tuning of its own"
+    ]
+    drawn = export(load_workload("lenet_digits"), images=1, data="digits", weights="random")
+    assert faults_of(against=drawn) == [
+        f"mine.yaml:{digests + 1}: digests.weights: made for other weights, of lenet_digits, and not for "
+        "lenet_digits; wants a tuning of its own"
+    ]
+
+
+def test_a_tuning_in_memory_is_held_against_the_network_too(trace, tuning):
+    plain = copy.deepcopy(tuning.to_dict())
+    plain["layers"]["conv1"]["groups"][2] = 99
+    with pytest.raises(TuningError) as refused:
+        load_tuning(plain, trace)
+    assert refused.value.faults == (
+        "tuning: layers.conv1.groups[2]: is 99; wants 1 to 25, the weights of the filter",
+    )
+
+
+def test_a_name_of_nothing_is_told_what_it_could_have_been():
+    known = ", ".join(shipped.names(TUNINGS, ".yaml"))
+    with pytest.raises(TuningError) as refused:
+        load_tuning("lenet_digits-11")
+    assert str(refused.value) == (
+        "lenet_digits-11: no such file, and no shipped tuning has that name; "
+        f"did you mean 'lenet_digits-1'? known: {known}"
+    )
+
+
+# what ships
+
+
+@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+def test_shipped_tunings_have_a_threshold_for_each_filter_of_their_workload(name):
+    tuning = load_tuning(name)
+    workload = load_workload(tuning.workload)
+    assert tuning.name == name == f"{tuning.workload}-{tuning.recipe['budget']:g}"
+    shapes = workload.graph.layer_shapes(workload.input_shape)
+    assert tuning.layers or tuning.recipe["budget"] == 0
+    for layer, own in tuning.layers.items():
+        assert len(own.thresholds) == shapes[layer].out_channels
+        assert max(own.groups) <= shapes[layer].window
+    assert tuning.reached["loss"] <= tuning.recipe["budget"]
+    assert tuning.reached["macs"] <= tuning.reached["exact_macs"] <= tuning.reached["whole_macs"]
+    assert tuning.made["command"] == f"simhw tune {tuning.workload} -o {tuning.workload}.yaml"
+    recipe = load_recipe(tuning.workload).to_dict()
+    assert recipe == {key: tuning.recipe[key] for key in recipe}
+
+
+@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+def test_shipped_tunings_fit_the_traces_of_their_workload(name):
+    tuning = load_tuning(name)
+    absent = [file for file in FILES[tuning.workload] if not DATA.name or not (DATA / file).exists()]
+    if absent:
+        pytest.skip(f"SIMHW_DATA has no {', '.join(absent)}")
+    trace = export(load_workload(tuning.workload), images=1, first=5)
+    loaded = load_tuning(name, trace)
+    assert set(orderings(loaded, trace)) == set(tuning.layers)
