@@ -264,12 +264,6 @@ def _tuning(path: Path) -> str:
     return load_tuning(path).name
 
 
-def _recipe(path: Path) -> str:
-    from simhw.tuning import load_recipe
-
-    return f"for {load_recipe(path).workload.name}"
-
-
 def _technology(path: Path) -> str:
     from simhw.technology import load_technology
 
@@ -283,8 +277,12 @@ def _workload(path: Path) -> str:
 
 
 def _recipe(path: Path) -> str:
+    """A recipe of a tuning says what it optimizes, one of a training how long it learns."""
+    from simhw import tuning, yamlfile
     from simhw.training.recipe import load_recipe
 
+    if "optimize" in yamlfile.read(path, SimhwError, "a recipe", aliases=True).value:
+        return f"for {tuning.load_recipe(path).workload.name}"
     return load_recipe(path).name
 
 
@@ -359,7 +357,6 @@ _READERS: Mapping[str, Callable[[Path], str]] = {
     "recipe": _recipe,
     "technology": _technology,
     "workload": _workload,
-    "recipe": _recipe,
     "trace": _trace,
     "result": _result,
     "comparison": _comparison,
