@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from simhw.accelerator import simulate
+from simhw.accelerator import plan_mapping, simulate
+from simhw.cli import app
 from simhw.comparison import compare
 from simhw.trace import Trace
 from simhw.training.evaluate import shipped_file
@@ -77,3 +80,17 @@ def test_coefficients_cross_the_link_packed_at_their_own_width() -> None:
     layer = simulate("tolba", trace, layers=["fc2"]).layers[0]
     inputs, outputs = -(-64 * 16 // 64), -(-32 * 16 // 64)
     assert layer.bytes["dram"] == 8 * (inputs + outputs + -(-(32 * 16 * 2 * 8 + 32 * 32) // 64))
+
+
+def test_the_mapping_that_map_prints_is_the_one_that_runs(tmp_path: Path) -> None:
+    trace = trace_of("rows and runs")
+    shapes = [(layer.name, layer.shape) for layer in trace.layers]
+    fits = {layer.name: layer.fit for layer in trace.layers if layer.fit is not None}
+    planned = plan_mapping("tolba", shapes, fits=fits)
+    result = simulate("tolba", trace)
+    assert planned == {layer.name: layer.mapping for layer in result.layers}
+    path = trace.save(tmp_path / "lines.safetensors")
+    made = CliRunner().invoke(app, ["map", "tolba", str(path), "-o", str(tmp_path / "own.yaml")])
+    assert made.exit_code == 0
+    again = simulate("tolba", trace, mapping=tmp_path / "own.yaml")
+    assert [layer.cycles for layer in again.layers] == [layer.cycles for layer in result.layers]

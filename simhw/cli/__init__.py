@@ -333,7 +333,8 @@ def map_(
     ]
     check_outputs([output], reads, MappingError)
     name, shapes = inventory.shapes_of(trace, images)
-    planned = plan_mapping(accelerator, inventory.only(shapes, names), overrides=settings or ())
+    wanted, fits = inventory.only(shapes, names), inventory.fits_of(trace)
+    planned = plan_mapping(accelerator, wanted, overrides=settings or (), fits=fits)
     text = inventory.mapping_yaml(accelerator, name, planned)
     if output is not None:
         write_file(output, text, MappingError)

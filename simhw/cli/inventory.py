@@ -404,6 +404,17 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
     return trace.name, _held(trace.path or trace.name, resized)
 
 
+def fits_of(name: str) -> dict[str, np.ndarray]:
+    """Return the fits of a trace's layers whose weights come from coefficients; of a workload none."""
+    from simhw.trace import Trace
+
+    try:
+        layers = Trace.load(name).layers
+    except TraceError:  # a workload, or `shapes_of` has said what is wrong
+        return {}
+    return {layer.name: layer.fit for layer in layers if layer.fit is not None}
+
+
 def _held(where: str | Path, shapes: Shapes) -> Shapes:
     """Return the shapes, unless a tensor of theirs is larger than a trace may hold."""
     sizes: dict[str, int] = {}

@@ -133,6 +133,10 @@ class Dataflow:
         """Return the mapping that `plan` would choose for a layer of this shape."""
         raise NotImplementedError
 
+    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
+        """Return the same of a layer whose weights come from coefficients, with `fit` as in `Layer`."""
+        return self.map_shape(name, shape)
+
     def execute(self, phase: Phase, values: bool) -> Any:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
 from simhw.core.machine import Machine, Part
 from simhw.errors import DescriptionError, MappingError
-from simhw.mapping.reuse_array import ArrayLimits, Cut, Grouping, ReuseMapping, choose, grouping_of
+from simhw.mapping.reuse_array import ArrayLimits, Cut, Grouping, ReuseMapping, choose, faults
 from simhw.mapping.reuse_layout import Layout
 from simhw.shapes import LayerShape
 
@@ -66,11 +66,13 @@ class DiagonalArray(core.Dataflow):
         self.dram: Any = parts["dram"].spec
         self.reuse: Any = parts["reuse"].spec if "reuse" in parts else None
         self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
+        turns = self.pes.coefficient_words // (2 * self.pes.terms)
         self.limits = ArrayLimits(
             rows=self.rows,
             columns=self.columns,
             blocks=parts["reuse"].instances if "reuse" in parts else self.rows + self.columns - 1,
-            filters_at_once=min(options.filters_at_once, self.pes.coefficient_words // (2 * self.pes.terms)),
+            filters_at_once=min(options.filters_at_once, turns),
+            most_turns=turns,
             buffer_words=self.glb.shared_words,
             coefficient_words=self.glb.filter_region_words,
         )
@@ -80,15 +82,37 @@ class DiagonalArray(core.Dataflow):
     def plan(
         self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Iterable[Phase]:
-        """Yield a phase a layer. This machine has one mapping of a layer, and takes no other."""
-        if mapping:
-            raise MappingError(f"{', '.join(mapping)}: {self.KIND} takes no mapping")
-        faults = [*self._machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
-        if faults:
-            raise DescriptionError(faults)
+        """Yield a phase a layer, mapped as published where `mapping` names the layer."""
+        found = [*self._machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
+        if found:
+            raise DescriptionError(found)
+        published = self._published(layers, mapping or {})
         for layer in layers:
-            own = self.choose(layer.name, layer.shape, self.grouping(layer))
+            own = published.get(layer.name) or self.choose(
+                layer.name, layer.shape, self.grouping(layer.shape, layer.fit)
+            )
             yield Phase(name=layer.name, layers=(layer,), mapping=own.to_dict())
+
+    def _published(
+        self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, ReuseMapping]:
+        """Return the mappings of a file, or raise all that is wrong with them."""
+        found: dict[str, ReuseMapping] = {}
+        wrong: list[str] = []
+        for layer in layers:
+            if layer.name not in mapping:
+                continue
+            try:
+                given = ReuseMapping.read(mapping[layer.name], layer.name)
+            except MappingError as error:
+                wrong += error.faults
+                continue
+            illegal = faults(given, layer.shape, self.grouping(layer.shape, layer.fit), self.limits)
+            wrong += [f"{layer.name}: {fault}" for fault in illegal]
+            found[layer.name] = given
+        if wrong:
+            raise MappingError(wrong)
+        return found
 
     def _machine_faults(self) -> Iterable[str]:
         sums = self.parts["psums"]
@@ -104,8 +128,11 @@ class DiagonalArray(core.Dataflow):
             yield f"components: word_bits: wants one width for all on chip, got {told}"
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
-        """Return the mapping of a layer whose weights are exact, or on lines along kernel rows."""
-        return self.choose(name, shape, grouping_of(shape, 0, 1, self.pes.terms)).to_dict()
+        """Return the mapping of a layer whose weights run as they are."""
+        return self.map_layer(name, shape, None)
+
+    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
+        return self.choose(name, shape, self.grouping(shape, fit)).to_dict()
 
     def choose(self, name: str, shape: LayerShape, grouping: Grouping) -> ReuseMapping:
         try:
@@ -117,8 +144,8 @@ class DiagonalArray(core.Dataflow):
         """Yield what keeps a layer from running here, and what would do."""
         raise NotImplementedError
 
-    def grouping(self, layer: Layer) -> Grouping:
-        """Return how a layer's weights are taken."""
+    def grouping(self, shape: LayerShape, fit: Array | None) -> Grouping:
+        """Return how the weights of a layer are taken that come from coefficients of this fit, or None."""
         raise NotImplementedError
 
     def coefficient_bits(self, layer: Layer) -> int:
@@ -135,7 +162,7 @@ class DiagonalArray(core.Dataflow):
         """Compute the outputs, every count, and how long the array takes for each block."""
         layer = phase.layers[0]
         layout = Layout(
-            Cut(layer.shape, self.grouping(layer)),
+            Cut(layer.shape, self.grouping(layer.shape, layer.fit)),
             ReuseMapping(**phase.mapping),
             rows=self.rows,
             columns=self.columns,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from simhw import core
-from simhw.core.dataflow import Layer, Role
+from simhw.core.dataflow import Array, Layer, Role
 from simhw.dataflows.diagonal_array import DiagonalArray
 from simhw.mapping.reuse_array import Grouping, grouping_of
+from simhw.shapes import LayerShape
 
 
 class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
@@ -74,9 +75,9 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
     def coefficient_bits(self, layer: Layer) -> int:
         return layer.formats["weights"].bits if layer.fit is None else int(layer.fit[1])
 
-    def grouping(self, layer: Layer) -> Grouping:
-        group, terms = (0, 1) if layer.fit is None else (int(layer.fit[0]), len(layer.fit) - 2)
-        return grouping_of(layer.shape, group, terms, self.pes.terms)
+    def grouping(self, shape: LayerShape, fit: Array | None) -> Grouping:
+        group, terms = (0, 1) if fit is None else (int(fit[0]), len(fit) - 2)
+        return grouping_of(shape, group, terms, self.pes.terms)
 
     def working_adders(self, layer: Layer) -> Mapping[int, int]:
         if self.reuse is None or layer.fit is None or int(layer.fit[0]) == 0:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from simhw import core
-from simhw.core.dataflow import Layer
+from simhw.core.dataflow import Array, Layer
 from simhw.dataflows.diagonal_array import DiagonalArray
 from simhw.mapping.reuse_array import Grouping, grouping_of
+from simhw.shapes import LayerShape
 
 
 class UnrolledRows(DiagonalArray, kind="unrolled_rows"):
@@ -40,5 +41,5 @@ class UnrolledRows(DiagonalArray, kind="unrolled_rows"):
     def coefficient_bits(self, layer: Layer) -> int:
         return layer.formats["weights"].bits
 
-    def grouping(self, layer: Layer) -> Grouping:
-        return grouping_of(layer.shape, 0, 1, self.pes.terms)
+    def grouping(self, shape: LayerShape, fit: Array | None) -> Grouping:
+        return grouping_of(shape, 0, 1, self.pes.terms)

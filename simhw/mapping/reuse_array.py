@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from simhw.errors import MappingError
+from simhw.errors import MappingError, did_you_mean
 from simhw.shapes import LayerShape
 
 
@@ -47,12 +47,17 @@ def grouping_of(shape: LayerShape, group: int, terms: int, multipliers: int) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayLimits:
-    """What a machine has room for. `blocks` are reuse blocks, words are those of the on-chip buffers."""
+    """What a machine has room for.
+
+    `blocks` are reuse blocks, words those of the on-chip buffers; a PE has coefficients for `most_turns`
+    filters, of which the mapper lets `filters_at_once` take turns.
+    """
 
     rows: int
     columns: int
     blocks: int
     filters_at_once: int
+    most_turns: int
     buffer_words: int
     coefficient_words: int
 
@@ -73,6 +78,22 @@ class ReuseMapping:
     n: int = 1
     g: int = 1
     p: int = 1
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], place: str) -> ReuseMapping:
+        """Check plain data from a file; every fault of it in one raise."""
+        known = tuple(field.name for field in fields(cls))
+        given = dict.fromkeys("tngp", 1) | dict(values)
+        wants = "wants a whole number of at least 1"
+        faults = [f"{place}: unknown field {k!r}{did_you_mean(k, known)}" for k in given if k not in known]
+        for k in known:
+            if k not in given:
+                faults.append(f"{place}: {k}: is missing; {wants}")
+            elif type(given[k]) is not int or given[k] < 1:
+                faults.append(f"{place}: {k}: {wants}, got {given[k]!r}")
+        if faults:
+            raise MappingError(faults)
+        return cls(**{k: given[k] for k in known})
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -169,6 +190,41 @@ def choose(shape: LayerShape, grouping: Grouping, limits: ArrayLimits) -> ReuseM
             f"its smallest block wants more than half of the buffer, {limits.buffer_words // 2} words for "
             f"inputs and sums and {limits.coefficient_words // 2} for coefficients; wants more size_kib, or "
             "more filter_kib"
+        )
+    return found
+
+
+def faults(mapping: ReuseMapping, shape: LayerShape, grouping: Grouping, limits: ArrayLimits) -> list[str]:
+    """Return what makes a mapping illegal here, one sentence each; empty when it is legal."""
+    cut, found = Cut(shape, grouping), list[str]()
+    e, m, c, t, n, g, p = (getattr(mapping, k) for k in "emctngp")
+
+    def refuse(wrong: bool, text: str) -> None:
+        if wrong:
+            found.append(text)
+
+    units = "channels" if grouping.by_rows else "runs of weights"
+    refuse(e > shape.out_height, f"e: {e} output rows, the layer has {shape.out_height}")
+    refuse(m > shape.group_out_channels, f"m: {m} filters, a group has {shape.group_out_channels}")
+    refuse(c > cut.units, f"c: {c} {units}, a filter has {cut.units}")
+    refuse(n > shape.batch, f"n: {n} images, the batch has {shape.batch}")
+    refuse(t > limits.most_turns, f"t: {t} filters take turns, a PE has words for {limits.most_turns}")
+    if grouping.by_rows:
+        refuse(e > limits.columns, f"e: {e} output rows, the array has {limits.columns} columns")
+        for letter, value in (("n", n), ("g", g), ("p", p)):
+            refuse(value > 1, f"{letter}: {value}; rows of kernels want 1")
+        read = len(cut.rows(0, e, range(min(shape.kernel_height, limits.rows))))
+        refuse(
+            read > limits.blocks, f"e: {e} output rows read {read} at once, there are {limits.blocks} blocks"
+        )
+    else:
+        rows = min(limits.rows, limits.blocks)
+        refuse(g * p > rows, f"g, p: {g} x {p} rows of PEs, the array has {rows} with a reuse block")
+    if not found and not _fits(cut, limits, e, n, m, c):
+        words = cut.most_input_words(c, e, n) + n * m * e * shape.out_width
+        found.append(
+            f"e, n, m, c: {words} words of inputs and sums and {m * cut.most_coefficients(c)} coefficients, "
+            f"half of the buffer has {limits.buffer_words // 2} and {limits.coefficient_words // 2}"
         )
     return found
 

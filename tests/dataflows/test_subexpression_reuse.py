@@ -22,6 +22,7 @@ from simhw.core.machine import Machine, Part
 from simhw.dataflows.subexpression_reuse import SubexpressionReuse
 from simhw.dataflows.unrolled_rows import UnrolledRows
 from simhw.errors import DescriptionError, MappingError
+from simhw.mapping.reuse_array import Cut, ReuseMapping, faults
 from simhw.reference.fitted import Fitted
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.stepped.subexpression_reuse import SubexpressionReuseTwin, UnrolledRowsTwin
@@ -76,11 +77,11 @@ class ReuseRig:
         return UnrolledRows, UnrolledRowsTwin
 
     def run(
-        self, layer: Any, engine: str = "compiled", log: bool = False
+        self, layer: Any, engine: str = "compiled", log: bool = False, letters: Any = None
     ) -> tuple[core.Simulation, Any, dict[str, Any]]:
         kind, twin = self.kinds
         dataflow = kind(self.parts, self.options, self.clock_mhz)
-        (phase,) = dataflow.plan([layer])
+        (phase,) = dataflow.plan([layer], letters and {layer.name: letters})
         sim = core.Simulation(clock_mhz=self.clock_mhz, log=log)
         machine = Machine(sim, self.parts)
         if engine == "stepped":
@@ -114,8 +115,10 @@ def rig(rows: int = 3, columns: int = 4, blocks: int = 6, options: Any = None, *
     return ReuseRig(parts, options or kind.Options())
 
 
-def assert_alike(machine: ReuseRig, layer: Any) -> dict[str, Any]:
-    (one, out, found), (two, stepped_out, stepped) = (machine.run(layer, e) for e in ("compiled", "stepped"))
+def assert_alike(machine: ReuseRig, layer: Any, letters: Any = None) -> dict[str, Any]:
+    (one, out, found), (two, stepped_out, stepped) = (
+        machine.run(layer, engine, letters=letters) for engine in ("compiled", "stepped")
+    )
     np.testing.assert_array_equal(out, layer.expected)
     np.testing.assert_array_equal(stepped_out, layer.expected)
     assert {k: found[k] for k in COMMON} == {k: stepped[k] for k in COMMON}
@@ -479,7 +482,82 @@ def test_a_layer_whose_smallest_block_has_no_room_is_refused() -> None:
     )
 
 
-def test_a_published_mapping_is_refused() -> None:
+MAPPED = FittedLayer(square(3, 8), 3, 2, seed=1)
+ILLEGAL = {
+    "letters": (
+        MAPPED,
+        {"e": 0, "m": 1, "cc": 2},
+        "layer: unknown field 'cc'; did you mean 'c'? known: c, e, g, m, n, p, t\n"
+        "layer: e: wants a whole number of at least 1, got 0\n"
+        "layer: c: is missing; wants a whole number of at least 1",
+    ),
+    "layer": (
+        MAPPED,
+        {"e": 7, "m": 2, "c": 2, "n": 2},
+        "layer: e: 7 output rows, the layer has 6\n"
+        "layer: m: 2 filters, a group has 1\n"
+        "layer: c: 2 channels, a filter has 1\n"
+        "layer: n: 2 images, the batch has 1\n"
+        "layer: e: 7 output rows, the array has 4 columns\n"
+        "layer: n: 2; rows of kernels want 1\n"
+        "layer: e: 7 output rows read 9 at once, there are 6 blocks",
+    ),
+    "array": (
+        FittedLayer(LINE, 4, 2),
+        {"e": 1, "m": 2, "c": 3, "t": 2, "g": 2, "p": 2},
+        "layer: t: 2 filters take turns, a PE has words for 1\n"
+        "layer: g, p: 2 x 2 rows of PEs, the array has 3 with a reuse block",
+    ),
+    "buffer": (
+        FittedLayer(LayerShape.linear(1, 300, 40), 12, 2),
+        {"e": 1, "m": 40, "c": 25},
+        "layer: e, n, m, c: 340 words of inputs and sums and 2000 coefficients, half of the buffer has 768 "
+        "and 256",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_a_mapping_that_the_machine_cannot_hold_is_refused(name: str) -> None:
+    layer, letters, message = ILLEGAL[name]
     with pytest.raises(MappingError) as refused:
-        plan_of(rig(), FittedLayer(LINE, 4, 2), mapping={"layer": {"e": 1}})
-    assert str(refused.value) == "layer: subexpression_reuse takes no mapping"
+        plan_of(rig(), layer, mapping={"layer": letters})
+    assert str(refused.value) == message
+
+
+def drawn_mapping(rng: random.Random, machine: ReuseRig, layer: Any) -> dict[str, int] | None:
+    """Draw letters until they are legal; None if none of many are."""
+    kind, _ = machine.kinds
+    dataflow = kind(machine.parts, machine.options, 500.0)
+    shape, grouping = layer.shape, dataflow.grouping(layer.shape, layer.fit)
+    units = Cut(shape, grouping).units
+    for _ in range(60):
+        letters = {
+            "e": rng.randint(1, shape.out_height),
+            "m": rng.randint(1, shape.group_out_channels),
+            "c": rng.randint(1, units),
+            "t": rng.randint(1, dataflow.limits.most_turns),
+        }
+        if not grouping.by_rows:
+            letters |= {"n": rng.randint(1, shape.batch), "g": rng.randint(1, 4), "p": rng.randint(1, 4)}
+        if not faults(ReuseMapping(**letters), shape, grouping, dataflow.limits):
+            return letters
+    return None
+
+
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_engines_agree_on_any_legal_mapping(seed: int) -> None:
+    case = drawn(seed)
+    letters = None if case is None else drawn_mapping(random.Random(seed), *case)
+    if case is not None and letters is not None:
+        assert_alike(*case, letters)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(6))
+def test_engines_agree_on_many_legal_mappings(block: int) -> None:
+    for seed in range(3000 + 60 * block, 3060 + 60 * block):
+        case = drawn(seed)
+        letters = None if case is None else drawn_mapping(random.Random(seed), *case)
+        if case is not None and letters is not None:
+            assert_alike(*case, letters)
