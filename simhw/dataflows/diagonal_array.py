@@ -309,8 +309,9 @@ class Schedule:
         busy = layout.busy
         steps = int(work.works.sum()) - sum(layout.waits)
         ones = np.ones_like(busy)
+        edge = steps * ones - busy
         sim.activity.add_grid("pes", "", "busy", busy)
-        sim.activity.add_grid("pes", "", "edge", steps * ones - busy)
+        sim.activity.add_grid("pes", "", "edge", edge)
         for cause, n in stalls.items():
             sim.activity.add_grid("pes", "", cause, n * ones)
         sim.activity.add("dram", "idle", self.cycles - sim.activity["dram", "busy"])
@@ -322,5 +323,7 @@ class Schedule:
             "blocks": len(work.works),
             "coefficients_sent": layout.coefficients_sent,
             "reuse_additions": layout.reuse_additions,
+            "lost_pe_cycles": {"edge": int(edge.sum())}
+            | {cause: n * self.dataflow.parts["pes"].instances for cause, n in stalls.items()},
             "final_sums_that_do_not_fit": work.unfit_sums,
         }

@@ -131,7 +131,10 @@ def assert_alike(machine: ReuseRig, layer: Any, letters: Any = None) -> dict[str
         unit = key.rpartition(".")[0]
         units[unit] = units.get(unit, 0) + n
     assert set(units.values()) == {one.cycle}
-    assert len(units) == machine.parts["pes"].instances + 1
+    pes = machine.parts["pes"].instances
+    assert len(units) == pes + 1
+    busy = one.activity.grouped().get("pes.busy", 0)
+    assert busy + sum(found["lost_pe_cycles"].values()) == pes * one.cycle
     assert one.ledger.total("mul") == found["macs_executed"]
     return found
 
