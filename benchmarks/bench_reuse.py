@@ -125,7 +125,8 @@ def choices():
     for name in names:
         print(f"{name}, N_w {NETWORKS[name]}, {CHOICE_IMAGES} images")
     head = "".join(f"{layer.name:>8}" for trace in traces for layer in trace.layers)
-    print(f"{head}{'reuse adds':>12}{'adds':>10}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}  changed")
+    head += f"{'reuse adds':>12}{'adds':>10}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}"
+    print(f"{head}  changed")
     for machine, chosen in [("tolba", one) for one in CHOICES] + [("tolba_rs", ())]:
         results = [simulate(machine, trace, values=False, overrides=chosen) for trace in traces]
         layers = [layer for result in results for layer in result.layers]
