@@ -94,11 +94,10 @@ def main(rounds, format, images):
 
 CHOICES = (
     (),
-    ("components.reuse.network=separate",),
-    ("components.reuse.network=running_sums",),
-    ("components.reuse.shares_a_sum=true",),
-    ("components.reuse.levels_per_cycle=1",),
-    ("components.reuse.levels_per_cycle=8",),
+    ("components.row_reuse.network=separate", "components.run_reuse.network=separate"),
+    ("components.row_reuse.network=running_sums", "components.run_reuse.network=running_sums"),
+    ("components.row_reuse.shares_a_sum=true", "components.run_reuse.shares_a_sum=true"),
+    ("components.row_reuse.levels_per_cycle=1", "components.run_reuse.levels_per_cycle=1"),
     ("components.pes.latency_cycles=4",),
     ("options.filters_at_once=2", "components.pes.coefficient_words=8"),
     ("options.filters_at_once=6", "components.pes.coefficient_words=24"),
@@ -111,9 +110,9 @@ CHOICES = (
     ("components.dram.clock_mhz=60",),
     ("components.dram.latency_cycles=50",),
     ("clock_mhz=200",),
-    ("components.pes.columns=8", "components.psums.columns=8", "components.reuse.columns=12"),
-    ("components.pes.rows=10", "components.psums.rows=10", "components.reuse.columns=33"),
-    ("components.reuse.columns=12",),
+    ("components.pes.columns=8", "components.psums.columns=8", "components.row_reuse.columns=12"),
+    ("components.pes.rows=10", "components.psums.rows=10", "components.run_reuse.rows=10"),
+    ("components.row_reuse.columns=12",),
 )
 CHOICE_IMAGES = 16
 

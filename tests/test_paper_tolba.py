@@ -77,8 +77,8 @@ def test_running_sums_would_save_an_adder_in_each_block_of_five_inputs() -> None
 
 
 def test_the_described_machines_are_the_worked_example() -> None:
-    built = load_accelerator("tolba", {"components.reuse.inputs": 5}).structure()
-    assert built["reuse"]["adders"] + built["pes"]["adders"] + built["pes"]["multipliers"] == 584
+    built = load_accelerator("tolba").structure()
+    assert built["row_reuse"]["adders"] + built["pes"]["adders"] + built["pes"]["multipliers"] == 584
     unrolled = load_accelerator("tolba_rs").structure()["pes"]
     assert unrolled["adders"] + unrolled["multipliers"] == 1080
 

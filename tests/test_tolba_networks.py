@@ -16,7 +16,7 @@ from simhw.training.evaluate import shipped_file
 from simhw.workload import export, load_workload
 
 QUADRATIC = {
-    "components.reuse.terms": 3,
+    "components.run_reuse.terms": 3,
     "components.pes.terms": 3,
     "components.pes.coefficient_words": 6,
 }

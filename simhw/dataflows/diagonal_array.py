@@ -64,13 +64,13 @@ class DiagonalArray(core.Dataflow):
         self.glb: Any = parts["glb"].spec
         self.noc: Any = parts["noc"].spec
         self.dram: Any = parts["dram"].spec
-        self.reuse: Any = parts["reuse"].spec if "reuse" in parts else None
         self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
         turns = self.pes.coefficient_words // (2 * self.pes.terms)
         self.limits = ArrayLimits(
             rows=self.rows,
             columns=self.columns,
-            blocks=parts["reuse"].instances if "reuse" in parts else self.rows + self.columns - 1,
+            row_blocks=parts["row_reuse"].instances if "row_reuse" in parts else self.rows + self.columns - 1,
+            run_blocks=parts["run_reuse"].instances if "run_reuse" in parts else self.rows,
             filters_at_once=min(options.filters_at_once, turns),
             most_turns=turns,
             buffer_words=self.glb.shared_words,
@@ -152,30 +152,36 @@ class DiagonalArray(core.Dataflow):
         """Return the bits of a word that PEs multiply by, as it lies in DRAM."""
         raise NotImplementedError
 
-    def working_adders(self, layer: Layer) -> Mapping[int, int]:
-        """Return, by the values of a window, the adders of a reuse block that work on it."""
-        return {}
+    def reuse_role(self, grouping: Grouping) -> str | None:
+        """Return the role of the reuse blocks that make a layer's sums; None where nothing makes any."""
+        return None
 
     # execute
 
     def execute(self, phase: Phase, values: bool) -> Work:
         """Compute the outputs, every count, and how long the array takes for each block."""
         layer = phase.layers[0]
+        grouping = self.grouping(layer.shape, layer.fit)
+        role = self.reuse_role(grouping)
+        blocks = self.parts[role or "pes"]
+        made: Any = blocks.spec
         layout = Layout(
-            Cut(layer.shape, self.grouping(layer.shape, layer.fit)),
+            Cut(layer.shape, grouping),
             ReuseMapping(**phase.mapping),
             rows=self.rows,
             columns=self.columns,
-            blocks=self.limits.blocks,
+            reuse=None if role is None else (role, blocks.rows or 1, blocks.columns or 1),
             rates=(self.noc.input_words_per_cycle, self.noc.coefficient_words_per_cycle),
-            working=self.working_adders(layer),
+            working={n: made.adders.working(n) for n in range(1, grouping.size + 1)}
+            if role is not None and grouping.fitted
+            else {},
             play=fast.play_sweeps,
         )
         loads, results = layout.link_words(
             self.pes.word_bits, self.coefficient_bits(layer), self.dram.word_bits
         )
         outputs, unfit = self._values(layer) if values else (None, None)
-        latency = self.pes.latency_cycles + layout.hops + (self.reuse.latency_cycles if self.reuse else 0)
+        latency = self.pes.latency_cycles + layout.hops + (0 if role is None else made.latency_cycles)
         return Work(
             layout=layout,
             loads=loads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from simhw import core
 from simhw.core.dataflow import Array, Layer, Role
@@ -12,21 +12,22 @@ from simhw.dataflows.diagonal_array import DiagonalArray
 from simhw.mapping.reuse_array import Grouping, grouping_of
 from simhw.shapes import LayerShape
 
+BLOCK = ("inputs", "terms", "adders", "latency_cycles")
+
 
 class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
     """Sums that many weights share (Tolba et al., arXiv 2105.02954, section V).
 
     A reuse block for each row of the input makes d0 = sum of y and d1 = sum of x y of a window; the PEs
     of its diagonal multiply them by the coefficients of their filter row, and sums climb the columns, one
-    for each output row. The window moves on by a column every cycle. In linear layers a block has N_w
-    inputs, its sums go along a row of PEs, and a column is a neuron. Channels, filters and what does not
+    for each output row. The window moves on by a column every cycle. In linear layers other blocks, of N_w
+    inputs, serve a row of PEs each, and a column is a neuron. Channels, filters and what does not
     fit the array take turns.
     """
 
     ROLES: ClassVar[Mapping[str, Role]] = {
-        "reuse": Role(
-            fields=("inputs", "terms", "adders", "latency_cycles"), grid=True, about="the reuse blocks"
-        ),
+        "row_reuse": Role(fields=BLOCK, grid=True, about="reuse blocks of input rows, for rows of kernels"),
+        "run_reuse": Role(fields=BLOCK, grid=True, about="reuse blocks of PE rows, for linear layers"),
         **DiagonalArray.ROLES,
     }
 
@@ -56,20 +57,22 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         if layer.fit is None or int(layer.fit[0]) == 0:
             return
         group, terms = int(layer.fit[0]), len(layer.fit) - 2
-        if group > self.reuse.inputs:
+        role = self.reuse_role(self.grouping(layer.shape, layer.fit))
+        blocks: Any = self.parts[role].spec
+        if group > blocks.inputs:
             yield (
-                f"{name}: N_w: is {group}, a reuse block has {self.reuse.inputs} inputs; wants "
-                f"--set components.reuse.inputs={group}"
+                f"{name}: N_w: is {group}, a block of {role} has {blocks.inputs} inputs; wants "
+                f"--set components.{role}.inputs={group}"
             )
         wants = {
-            "reuse": f"--set components.reuse.terms={terms}",
+            role: f"--set components.{role}.terms={terms}",
             "pes": f"--set components.pes.terms={terms} --set components.pes.coefficient_words={2 * terms}",
         }
-        for role, has in (("reuse", self.reuse.terms), ("pes", self.pes.terms)):
+        for part, has in ((role, blocks.terms), ("pes", self.pes.terms)):
             if terms > has:
                 yield (
-                    f"{name}: its fit has {terms} coefficients a group, components.{role}.terms is {has}; "
-                    f"wants {wants[role]}"
+                    f"{name}: its fit has {terms} coefficients a group, components.{part}.terms is {has}; "
+                    f"wants {wants[part]}"
                 )
 
     def coefficient_bits(self, layer: Layer) -> int:
@@ -79,7 +82,5 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         group, terms = (0, 1) if fit is None else (int(fit[0]), len(fit) - 2)
         return grouping_of(shape, group, terms, self.pes.terms)
 
-    def working_adders(self, layer: Layer) -> Mapping[int, int]:
-        if self.reuse is None or layer.fit is None or int(layer.fit[0]) == 0:
-            return {}
-        return {n: self.reuse.adders.working(n) for n in range(1, int(layer.fit[0]) + 1)}
+    def reuse_role(self, grouping: Grouping) -> str:
+        return "row_reuse" if grouping.by_rows else "run_reuse"

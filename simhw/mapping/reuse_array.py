@@ -49,13 +49,15 @@ def grouping_of(shape: LayerShape, group: int, terms: int, multipliers: int) -> 
 class ArrayLimits:
     """What a machine has room for.
 
-    `blocks` are reuse blocks, words those of the on-chip buffers; a PE has coefficients for `most_turns`
+    Reuse blocks are `row_blocks` for rows of kernels and `run_blocks` for runs of weights; words are those
+    of the on-chip buffers; a PE has coefficients for `most_turns`
     filters, of which the mapper lets `filters_at_once` take turns.
     """
 
     rows: int
     columns: int
-    blocks: int
+    row_blocks: int
+    run_blocks: int
     filters_at_once: int
     most_turns: int
     buffer_words: int
@@ -215,10 +217,11 @@ def faults(mapping: ReuseMapping, shape: LayerShape, grouping: Grouping, limits:
             refuse(value > 1, f"{letter}: {value}; rows of kernels want 1")
         read = len(cut.rows(0, e, range(min(shape.kernel_height, limits.rows))))
         refuse(
-            read > limits.blocks, f"e: {e} output rows read {read} at once, there are {limits.blocks} blocks"
+            read > limits.row_blocks,
+            f"e: {e} output rows read {read} at once, there are {limits.row_blocks} blocks",
         )
     else:
-        rows = min(limits.rows, limits.blocks)
+        rows = min(limits.rows, limits.run_blocks)
         refuse(g * p > rows, f"g, p: {g} x {p} rows of PEs, the array has {rows} with a reuse block")
     if not found and not _fits(cut, limits, e, n, m, c):
         words = cut.most_input_words(c, e, n) + n * m * e * shape.out_width
@@ -238,13 +241,13 @@ def _by_rows(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
     shape = cut.shape
     high = min(shape.kernel_height, limits.rows)
     widest = min(shape.out_height, limits.columns)
-    while widest > 1 and len(cut.rows(0, widest, range(high))) > limits.blocks:
+    while widest > 1 and len(cut.rows(0, widest, range(high))) > limits.row_blocks:
         widest -= 1
     least = len(cut.rows(0, 1, range(high)))
-    if least > limits.blocks:
+    if least > limits.row_blocks:
         raise MappingError(
-            f"one row of output reads {least} rows of input at once, components.reuse has {limits.blocks} "
-            f"blocks; wants --set components.reuse.columns={least}"
+            f"one row of output reads {least} rows of input at once, components.row_reuse has "
+            f"{limits.row_blocks} blocks; wants --set components.row_reuse.columns={least}"
         )
     for strips in range(ceil_div(shape.out_height, widest), shape.out_height + 1):
         e = ceil_div(shape.out_height, strips)
@@ -259,7 +262,7 @@ def _by_rows(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
 def _by_runs(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
     """Stack as many runs and windows as keep the PEs busiest; of equal ones, more runs."""
     shape = cut.shape
-    rows = min(limits.rows, limits.blocks)
+    rows = min(limits.rows, limits.run_blocks)
     windows = shape.batch * shape.out_height * shape.out_width
     g = min(
         range(1, min(rows, cut.units) + 1),

@@ -36,7 +36,8 @@ class Block:
 class Layout:
     """A cut layer under a mapping. Counts are by place; nothing here depends on when words arrive.
 
-    `rates` are input and coefficient words a cycle, `working` the adders of a reuse block that work on so
+    `rates` are input and coefficient words a cycle; `reuse` is the role of the reuse blocks at work, with
+    rows and columns of it (None: there are none), `working` the adders of a reuse block that work on so
     many values (none for exact weights), `play` finds the meetings of passes and buses.
     """
 
@@ -47,17 +48,17 @@ class Layout:
         *,
         rows: int,
         columns: int,
-        blocks: int,
+        reuse: tuple[str, int, int] | None,
         rates: tuple[int, int],
         working: Mapping[int, int],
         play: Callable[..., Any],
     ) -> None:
         self.cut, self.shape, self.mapping = cut, cut.shape, mapping
-        self.rows, self.columns, self.reuse_blocks = rows, columns, blocks
+        self.rows, self.columns, self.reuse = rows, columns, reuse
         self.input_rate, self.coefficient_rate = rates
         self.working, self.play = working, play
         self.grids: defaultdict[tuple[str, str, str], Counts] = defaultdict(self._none)
-        self.adds = np.zeros((1, blocks), dtype=np.int64)
+        self.adds = np.zeros(0 if reuse is None else reuse[1] * reuse[2], dtype=np.int64)  # by block
         self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.busy = self._none()
         self.waits = [0, 0]
@@ -77,8 +78,9 @@ class Layout:
             for images, blocks in self.sequence.items()
         }
         self._count_all()
-        if working:
-            self.grids["reuse", "", "add"] = self.adds
+        if reuse is not None and working:
+            role, high, wide = reuse
+            self.grids[role, "", "add"] = self.adds.reshape(high, wide)
 
     def _none(self) -> Counts:
         return np.zeros((self.rows, self.columns), dtype=np.int64)
@@ -310,7 +312,7 @@ class Layout:
                 self._count_inputs(words)
             blocks = len(self.cut.rows(block.top, wide, segment))
             for _, size in self.cut.pieces:
-                self.adds[0, :blocks] += self.working.get(size, 0) * windows
+                self.adds[:blocks] += self.working.get(size, 0) * windows
             self.counts["noc.shared", "send"] += blocks * total * windows
             self.counts["noc.shared", "receive"] += high * wide * total * windows
             self.counts["noc.links", "hop"] += (high - 1) * wide * steps * pieces
@@ -334,7 +336,7 @@ class Layout:
                 self._count_pes(row, [(weight * steps * by_column, n) for n in products[j::g]])
                 self._add("pes", "coefficients", "write", row, weight * sum(products[j::g]) * by_column)
                 working = sum(self.working.get(n, 0) for n in sizes[j::g])
-                self.adds[0, row] += weight * steps * len(turns) * working
+                self.adds[row : row + 1] += weight * steps * len(turns) * working
         total = weight * sum(products)
         held = total * block.filters
         self.counts["glb.filter", "read"] += held

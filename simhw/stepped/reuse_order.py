@@ -57,15 +57,15 @@ class Block:
 class LayerOrder:
     """A layer cut up for the array. Without a reuse block its weights are taken as they are."""
 
-    def __init__(self, layer: Any, letters: Any, pes: Any, reuse: Any) -> None:
+    def __init__(self, layer: Any, letters: Any, pes: Any, reuses: bool) -> None:
         self.layer, self.shape, self.letters = layer, layer.shape, letters
-        self.pes, self.reuse = pes, reuse
+        self.pes, self.reuses = pes, reuses
         self._take_weights()
 
     def _take_weights(self) -> None:
         """Cut each filter into runs: {(filter, run): coefficients}, and what a run's windows look like."""
         shape = self.shape
-        record = self.layer.fit if self.reuse is not None else None
+        record = self.layer.fit if self.reuses else None
         group = 0 if record is None else int(record[0])
         width, kernel = shape.kernel_width, (shape.kernel_height, shape.kernel_width)
         self.fitted = group > 0

@@ -22,7 +22,7 @@ class SubexpressionReuseTwin(core.Twin, kind="subexpression_reuse"):
     """The reuse array, block by block and PE by PE."""
 
     def run(self, machine: Machine, phase: Phase) -> Generator[simpy.Event, Any, Outcome]:
-        run = LayerRun(machine, self.options, phase, machine["reuse"])
+        run = LayerRun(machine, self.options, phase, reuses=True)
         yield from run.all()
         return Outcome(outputs={run.layer.name: run.outputs}, details={run.layer.name: run.details()})
 
@@ -31,7 +31,7 @@ class UnrolledRowsTwin(core.Twin, kind="unrolled_rows"):
     """The unrolled row-stationary array, PE by PE."""
 
     def run(self, machine: Machine, phase: Phase) -> Generator[simpy.Event, Any, Outcome]:
-        run = LayerRun(machine, self.options, phase, None)
+        run = LayerRun(machine, self.options, phase, reuses=False)
         yield from run.all()
         return Outcome(outputs={run.layer.name: run.outputs}, details={run.layer.name: run.details()})
 
@@ -39,8 +39,9 @@ class UnrolledRowsTwin(core.Twin, kind="unrolled_rows"):
 class LayerRun(LayerOrder):
     """One layer on the machine."""
 
-    def __init__(self, machine: Machine, options: Any, phase: Phase, reuse: Any) -> None:
-        super().__init__(phase.layers[0], dict(phase.mapping), machine["pes"], reuse)
+    def __init__(self, machine: Machine, options: Any, phase: Phase, *, reuses: bool) -> None:
+        super().__init__(phase.layers[0], dict(phase.mapping), machine["pes"], reuses)
+        self.reuse: Any = machine["row_reuse" if self.by_rows else "run_reuse"] if reuses else None
         self.options, self.sim = options, machine.sim
         self.psums, self.glb = machine["psums"], machine["glb"]
         self.noc, self.relu, self.dram = machine["noc"], machine["relu"], machine["dram"]
@@ -232,7 +233,8 @@ class LayerRun(LayerOrder):
                 continue
             seen = [values[place] if self.is_real(place) else 0 for place in places]
             if self.fitted:
-                seen = self.reuse[0, stage.block].compute(seen)[: stage.products]
+                place = divmod(stage.block, self.reuse.columns)
+                seen = self.reuse[place].compute(seen)[: stage.products]
             self.noc.shared.count("send", len(seen))
             for pe in stage.pes:
                 self.noc.shared.count("receive", len(seen))

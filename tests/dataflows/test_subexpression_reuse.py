@@ -72,7 +72,7 @@ class ReuseRig:
 
     @property
     def kinds(self) -> tuple[Any, Any]:
-        if "reuse" in self.parts:
+        if "row_reuse" in self.parts:
             return SubexpressionReuse, SubexpressionReuseTwin
         return UnrolledRows, UnrolledRowsTwin
 
@@ -94,11 +94,21 @@ class ReuseRig:
         return sim, outcome.outputs[layer.name], outcome.details[layer.name]
 
 
-def rig(rows: int = 3, columns: int = 4, blocks: int = 6, options: Any = None, **specs: Any) -> ReuseRig:
-    """A small machine; blocks = 0 makes it the unrolled one."""
+def rig(
+    rows: int = 3,
+    columns: int = 4,
+    blocks: int = 6,
+    options: Any = None,
+    run_blocks: int = 0,
+    reuse: Any = None,
+    **specs: Any,
+) -> ReuseRig:
+    """A small machine; blocks = 0 makes it the unrolled one. `reuse` is of the blocks of both sorts."""
+    specs |= {role: reuse or {} for role in ("row_reuse", "run_reuse")}
     pe = ReusePE if blocks else UnrolledPE
     given = {
-        "reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), 1, blocks),
+        "row_reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), 1, blocks),
+        "run_reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), run_blocks or rows, 1),
         "pes": (pe, pe.Spec(), rows, columns),
         "psums": (Adder, Adder.Spec(), rows, columns),
         "glb": (GlobalBuffer, GlobalBuffer.Spec(size_kib=4, filter_kib=1), None, None),
@@ -109,7 +119,7 @@ def rig(rows: int = 3, columns: int = 4, blocks: int = 6, options: Any = None, *
     parts = {
         role: Part(kind=kind, spec=replace(spec, **specs.get(role, {})), rows=high, columns=wide)
         for role, (kind, spec, high, wide) in given.items()
-        if blocks or role != "reuse"
+        if blocks or not role.endswith("_reuse")
     }
     kind = SubexpressionReuse if blocks else UnrolledRows
     return ReuseRig(parts, options or kind.Options())
@@ -169,6 +179,7 @@ def drawn(seed: int) -> tuple[ReuseRig, Any] | None:
         rng.randint(1, 5),
         blocks,
         options,
+        rng.choice([0, 0, 2]),
         reuse={
             "terms": terms,
             "network": network,
@@ -423,13 +434,13 @@ REFUSED = {
     "long groups": (
         rig(reuse={"inputs": 4}),
         FittedLayer(LINE, 6, 2),
-        "layer: N_w: is 6, a reuse block has 4 inputs; wants --set components.reuse.inputs=6",
+        "layer: N_w: is 6, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=6",
     ),
     "quadratic": (
         rig(),
         FittedLayer(LINE, 6, 3),
-        "layer: its fit has 3 coefficients a group, components.reuse.terms is 2; wants "
-        "--set components.reuse.terms=3\n"
+        "layer: its fit has 3 coefficients a group, components.run_reuse.terms is 2; wants "
+        "--set components.run_reuse.terms=3\n"
         "layer: its fit has 3 coefficients a group, components.pes.terms is 2; wants "
         "--set components.pes.terms=3 --set components.pes.coefficient_words=6",
     ),
@@ -446,8 +457,8 @@ REFUSED = {
     "other widths": (
         rig(psums={"word_bits": 32}),
         FittedLayer(LINE, 6, 2),
-        "components: word_bits: wants one width for all on chip, got reuse 16, pes 16, psums 32, glb 16, "
-        "noc 16, relu 16",
+        "components: word_bits: wants one width for all on chip, got row_reuse 16, run_reuse 16, pes 16, "
+        "psums 32, glb 16, noc 16, relu 16",
     ),
 }
 
@@ -471,8 +482,8 @@ def test_a_filter_that_the_reuse_blocks_cannot_feed_is_refused() -> None:
     with pytest.raises(MappingError) as refused:
         plan_of(rig(3, 4, 2), FittedLayer(square(3, 6), 3, 2))
     assert str(refused.value) == (
-        "layer: one row of output reads 3 rows of input at once, components.reuse has 2 blocks; "
-        "wants --set components.reuse.columns=3"
+        "layer: one row of output reads 3 rows of input at once, components.row_reuse has 2 blocks; "
+        "wants --set components.row_reuse.columns=3"
     )
 
 

@@ -50,7 +50,7 @@ class Built:
 def convolution(filter: int, ifmap: int, network: str = "merged") -> Built:
     """Return the reuse array for a filter and an input, both square: a PE per filter row and output row."""
     block = {"rows": 1, "columns": ifmap, "inputs": filter, "network": network}
-    return _counted("tolba", pes={"rows": filter, "columns": ifmap - filter + 1}, reuse=block)
+    return _counted("tolba", pes={"rows": filter, "columns": ifmap - filter + 1}, row_reuse=block)
 
 
 def unrolled(filter: int, ifmap: int) -> Built:
@@ -70,8 +70,8 @@ def linear(inputs: int, outputs: int, group: int, shares_a_sum: bool = False) ->
         size = {"terms": inputs, "coefficient_words": 2 * inputs}
         return _counted("tolba_rs", pes={"rows": 1, "columns": outputs, **size})
     groups = -(-inputs // group)
-    block = {"rows": 1, "columns": groups, "inputs": group, "shares_a_sum": shares_a_sum}
-    return _counted("tolba", pes={"rows": groups, "columns": outputs}, reuse=block)
+    block = {"rows": groups, "columns": 1, "inputs": group, "shares_a_sum": shares_a_sum}
+    return _counted("tolba", pes={"rows": groups, "columns": outputs}, run_reuse=block)
 
 
 def linear_network(sizes: Sequence[int], groups: Sequence[int], shares_a_sum: bool = False) -> Built:
@@ -115,7 +115,7 @@ def _counted(name: str, **sizes: Mapping[str, Any]) -> Built:
     found = structure_of({role: parts[role] for role in sizes})
     columns = parts["psums"].columns or 1
     return Built(
-        reuse_adders=found.get("reuse", {}).get("adders", 0),
+        reuse_adders=sum(found[role]["adders"] for role in ("row_reuse", "run_reuse") if role in found),
         pe_adders=found["pes"].get("adders", 0),
         pe_multipliers=found["pes"]["multipliers"],
         climbing=found["psums"]["adders"] - columns,
