@@ -13,6 +13,7 @@
     rate: 0.05
     schedule: cosine                      # from the rate to zero; or constant
     momentum: 0.9
+    decay: 0.0001                         # of each weight, times the rate, is taken away at each update
     seed: 1
 
 A recipe and its data decide the weights: on one machine the same recipe gives the same bytes.
@@ -59,6 +60,7 @@ class Recipe:
     rate: float
     schedule: str = "cosine"
     momentum: float = 0.9
+    decay: float = 0.0
     seed: int = 0
     cites: str = ""
     notes: str = ""
@@ -125,6 +127,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "rate": (_number(0, math.inf, False), "a number above 0"),
     "schedule": (_one_of(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
     "momentum": (_number(0, 1, True), "a number of at least 0 and below 1"),
+    "decay": (_number(0, 1, True), "a number of at least 0 and below 1"),
     "seed": (_count(0), "a whole number of at least 0"),
 }
 _WORDS = ("name", "cites", "notes", "workload")

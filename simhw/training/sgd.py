@@ -141,10 +141,14 @@ class Training:
     def _update(self, found: Params, rate: float) -> None:
         """Take one step against the gradients, and fit the weights again."""
         keep, step = np.float32(self.recipe.momentum), np.float32(rate)
+        decay = np.float32(self.recipe.decay)
         for name, weights in self.state.params.items():
+            slope = found[name]
+            if decay and name.endswith(".weights"):
+                slope = slope + decay * weights
             velocity = self.state.velocity[name]
             velocity *= keep
-            velocity -= step * found[name]
+            velocity -= step * slope
             weights += velocity
             if name in self.projections:
                 self.projections[name].project(weights, out=weights)

@@ -79,7 +79,10 @@ def test_all_faults_of_a_recipe_come_at_once(recipe):
     )
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
-    known = "batch, bits, cites, epochs, fit, fit_when, momentum, name, notes, rate, schedule, seed, workload"
+    known = (
+        "batch, bits, cites, decay, epochs, fit, fit_when, momentum, name, notes, rate, schedule, seed, "
+        "workload"
+    )
     assert caught.value.faults == (
         f"{path}:1: epochs is missing; wants a whole number of at least 1",
         f"{path}:3: unknown field 'epoch'; did you mean 'epochs'? known: {known}",

@@ -72,6 +72,17 @@ def test_a_fit_at_inference_leaves_the_training_alone(recipe, sets):
     }  # fmt: skip
 
 
+def test_decay_takes_a_share_of_each_weight_at_each_update(recipe, sets):
+    plain, decayed = Training(recipe, sets), Training(replace(recipe, decay=0.01), sets)
+    before = {name: array.copy() for name, array in plain.state.params.items()}
+    found = {name: np.ones_like(array) for name, array in before.items()}
+    plain._update(found, 0.5)
+    decayed._update(found, 0.5)
+    for name, array in before.items():  # the fit is linear, and leaves what is on its lines
+        apart = plain.state.params[name] - decayed.state.params[name]
+        np.testing.assert_allclose(apart, 0.5 * 0.01 * array, atol=1e-6)
+
+
 def test_first_weights_are_fitted_and_as_large_as_those_drawn():
     workload = load_workload("lenet5_tolba")
     shape = (12, 6, 5, 5)
