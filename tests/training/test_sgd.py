@@ -72,6 +72,29 @@ def test_a_fit_at_inference_leaves_the_training_alone(recipe, sets):
     }  # fmt: skip
 
 
+def test_the_last_epochs_meet_the_weights_that_rounded_coefficients_make(recipe, sets):
+    training = Training(replace(recipe, epochs=3, rounded_epochs=1, bits=4), sets)
+    training.epoch()
+    training.epoch()
+    assert training._met(1) is training.state.params
+    met = training._met(2)
+    for name, fitted in training.fitted().items():
+        np.testing.assert_array_equal(met[f"{name}.weights"], fitted.real_weights().astype(np.float32))
+    training.epoch()
+    rightly = training.network.named_rightly(training._met(2), sets.test.pixels, training.test_labels)
+    assert training.log["test_accuracy"][-1] == rightly / 360
+
+
+def test_rounding_while_learning_helps_narrow_coefficients(recipe, sets):
+    found = {}
+    for rounded in (0, 8):
+        training = Training(replace(recipe, epochs=20, rounded_epochs=rounded, bits=3), sets)
+        for _ in range(20):
+            training.epoch()
+        found[rounded] = evaluate.accuracy_of_training(training)
+    assert found[8] > found[0]
+
+
 def test_decay_takes_a_share_of_each_weight_at_each_update(recipe, sets):
     plain, decayed = Training(recipe, sets), Training(replace(recipe, decay=0.01), sets)
     before = {name: array.copy() for name, array in plain.state.params.items()}
