@@ -122,7 +122,7 @@ class Training:
             losses, rightly = losses + loss, rightly + right
             if progress is not None and (step % 20 == 0 or step == steps - 1):
                 progress(number * steps + step + 1, recipe.epochs * steps, f"epoch {number + 1}")
-        self._check_finite(sum(float(array.sum()) for array in state.params.values()), number + 1)
+        self._check_finite(self._sum(), number + 1)
         met = self._met(number)
         tested = self.network.named_rightly(met, self.sets.test.pixels, self.test_labels)
         row = (
@@ -138,11 +138,16 @@ class Training:
         """Return the parameters that images of an epoch meet."""
         if epoch < self.recipe.epochs - self.recipe.rounded_epochs:
             return self.state.params
+        self._check_finite(self._sum(), epoch + 1)
         rounded = {
             f"{name}.weights": layer.real_weights().astype(np.float32)
             for name, layer in self.fitted().items()
         }
         return self.state.params | rounded
+
+    def _sum(self) -> float:
+        """Return a number that is finite if all parameters are."""
+        return sum(float(array.sum(dtype=np.float64)) for array in self.state.params.values())
 
     def _check_finite(self, value: float, epoch: int) -> None:
         if not math.isfinite(value):
@@ -206,20 +211,18 @@ def train(
     data: str | Path | None = None,
     images: int | None = None,
     resume: bool = False,
-    plot: Path | None = None,
     progress: Progress | None = None,
 ) -> Training:
     """Train by a recipe and write the coefficients to `output` and the log beside it, as .csv.
 
     After each epoch a checkpoint beside `output` says how to go on with `resume`; it goes when the
-    training is done. `images` takes the first so many of each set; `plot` is a file that the caller means
-    to write of it, looked at before the work begins; `progress` is told (steps done, steps in all, where
-    it stands).
+    training is done. `images` takes the first so many of each set; `progress` is told (steps done, steps
+    in all, where it stands).
     """
     log, stands = output.with_suffix(".csv"), checkpoint.beside(output)
     if output.suffix != ".npz":
         raise RecipeError(f"{output}: wants a name that ends in .npz")
-    check_outputs([output, log, stands, plot], [recipe.path], RecipeError)
+    check_outputs([output, log, stands], [recipe.path], RecipeError)
     if not resume and stands.exists():
         raise RecipeError(
             f"{stands}: is left of a training that did not end; --resume goes on with it, or remove it"

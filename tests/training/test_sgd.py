@@ -282,8 +282,10 @@ def test_a_batch_larger_than_the_images_is_refused(recipe, tmp_path):
     )
 
 
-def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path):
-    fault = refusal(replace(recipe, rate=1e30), tmp_path / "a.npz", images=200, resume=False)
+@pytest.mark.parametrize("rounded", [0, 4])
+def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path, rounded):
+    wild = replace(recipe, rate=1e30, rounded_epochs=rounded)
+    fault = refusal(wild, tmp_path / "a.npz", images=200, resume=False)
     assert fault == (
         f"{recipe.path}: rate: the loss is no longer finite in epoch 1; wants a lower rate than 1e+30"
     )
