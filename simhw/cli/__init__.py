@@ -165,7 +165,8 @@ def list_(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="accelerators, workloads, traces, components, dataflows, technologies, papers; all if none.",
+            help="accelerators, workloads, traces, recipes, components, dataflows, technologies or papers; "
+            "all if none.",
         ),
     ] = None,
     plugin: Plugins = None,

@@ -88,6 +88,26 @@ def traces() -> list[Row]:
     return rows
 
 
+def recipes() -> list[Row]:
+    from simhw.training.recipe import load_recipe
+
+    return [
+        {
+            "name": name,
+            "workload": recipe.workload.name,
+            "fit": ", ".join(
+                f"{layer} {fit.kind} {fit.group}" if fit.group else f"{layer} {fit.kind}"
+                for layer, fit in recipe.fit.items()
+            ),
+            "bits": recipe.bits,
+            "epochs": recipe.epochs,
+            "cites": recipe.cites,
+        }
+        for name in shipped.names("recipes", ".yaml")
+        for recipe in [load_recipe(shipped.folder("recipes") / f"{name}.yaml")]
+    ]
+
+
 def components() -> list[Row]:
     import simhw.components  # noqa: F401 - registers the shipped ones
     from simhw.core.component import component_kinds
@@ -149,6 +169,7 @@ SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
     "accelerators": accelerators,
     "workloads": workloads,
     "traces": traces,
+    "recipes": recipes,
     "components": components,
     "dataflows": dataflows,
     "technologies": technologies,

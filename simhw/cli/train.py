@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from simhw.errors import RecipeError
+from simhw.files import check_outputs
 from simhw.reports.learning import plot_learning
 from simhw.reports.plots import format_of
 from simhw.training.evaluate import accuracy_of_training
@@ -25,7 +27,8 @@ def trained(
     """Train and write; return what `--json` prints."""
     if plot is not None:
         format_of(plot)
-    training = train(recipe, output, data=data, images=images, resume=resume, plot=plot, progress=progress)
+        check_outputs([output, output.with_suffix(".csv"), plot], [recipe.path], RecipeError)
+    training = train(recipe, output, data=data, images=images, resume=resume, progress=progress)
     if plot is not None:
         plot_learning({recipe.name: training.log}, plot)
     return _described(training, output)

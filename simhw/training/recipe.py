@@ -9,10 +9,12 @@
     fit_when: training                    # after each update, or once after the last: inference
     bits: 8                               # of a coefficient
     epochs: 30
+    rounded_epochs: 0                     # of these the last so many, learnt with rounded coefficients
     batch: 64
     rate: 0.05
     schedule: cosine                      # from the rate to zero; or constant
     momentum: 0.9
+    decay: 0.0001                         # of each weight, times the rate, is taken away at each update
     seed: 1
 
 A recipe and its data decide the weights: on one machine the same recipe gives the same bytes.
@@ -55,10 +57,12 @@ class Recipe:
     fit_when: str = "training"
     bits: int = 8
     epochs: int
+    rounded_epochs: int = 0
     batch: int = 64
     rate: float
     schedule: str = "cosine"
     momentum: float = 0.9
+    decay: float = 0.0
     seed: int = 0
     cites: str = ""
     notes: str = ""
@@ -121,10 +125,12 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "fit_when": (_one_of(WHEN), f"one of {', '.join(WHEN)}"),
     "bits": (_count(2, 16), "a whole number from 2 to 16"),
     "epochs": (_count(1), "a whole number of at least 1"),
+    "rounded_epochs": (_count(0), "a whole number of at least 0"),
     "batch": (_count(1), "a whole number of at least 1"),
     "rate": (_number(0, math.inf, False), "a number above 0"),
     "schedule": (_one_of(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
     "momentum": (_number(0, 1, True), "a number of at least 0 and below 1"),
+    "decay": (_number(0, 1, True), "a number of at least 0 and below 1"),
     "seed": (_count(0), "a whole number of at least 0"),
 }
 _WORDS = ("name", "cites", "notes", "workload")
@@ -149,6 +155,11 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
                 file.fault((name,), f"wants {wants}, got {show(file.value[name])}")
     workload = _workload(file, values.pop("workload", None))
     fit = _fits(file, workload)
+    rounded, epochs = values.get("rounded_epochs", 0), values.get("epochs")
+    if rounded and values.get("fit_when") == "inference":
+        file.fault(("rounded_epochs",), f"wants 0 where the fit comes after the training, got {rounded}")
+    elif epochs is not None and rounded > epochs:
+        file.fault(("rounded_epochs",), f"wants at most the {epochs} epochs, got {rounded}")
     file.finish()
     assert workload is not None, "a file without a fault names a workload"
     return Recipe(**values, workload=workload, fit=fit, path=path)

@@ -4,6 +4,9 @@ Tolba et al. (arXiv 2105.02954), Fig. 2: the gradients, multiplied by the rate, 
 group of the updated weights is replaced by its line. Because the fit is a projection, this is descent
 among the weights that have a fit; momentum is kept of the gradients as they come.
 
+In a recipe's last `rounded_epochs` the gradients are those at the weights that the rounded coefficients
+make, and what is updated are the weights before rounding, so that they move to where rounding harms less.
+
 What is drawn at random (the first weights, the order of each epoch's images) depends on the seed and the
 number of the epoch alone, so that a training that goes on from a checkpoint is one that never stopped.
 """
@@ -112,15 +115,16 @@ class Training:
             rate = recipe.rate_at(number * steps + step, recipe.epochs * steps)
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
                 loss, right, found = self.network.gradients(
-                    state.params, self.sets.train.pixels[chosen], self.train_labels[chosen]
+                    self._met(number), self.sets.train.pixels[chosen], self.train_labels[chosen]
                 )
                 self._update(found, rate)
             self._check_finite(loss, number + 1)
             losses, rightly = losses + loss, rightly + right
             if progress is not None and (step % 20 == 0 or step == steps - 1):
                 progress(number * steps + step + 1, recipe.epochs * steps, f"epoch {number + 1}")
-        self._check_finite(sum(float(array.sum()) for array in state.params.values()), number + 1)
-        tested = self.network.named_rightly(state.params, self.sets.test.pixels, self.test_labels)
+        self._check_finite(self._sum(), number + 1)
+        met = self._met(number)
+        tested = self.network.named_rightly(met, self.sets.test.pixels, self.test_labels)
         row = (
             number + 1,
             rate,
@@ -129,6 +133,21 @@ class Training:
             tested / len(self.test_labels),
         )
         state.log.append(row)
+
+    def _met(self, epoch: int) -> Params:
+        """Return the parameters that images of an epoch meet."""
+        if epoch < self.recipe.epochs - self.recipe.rounded_epochs:
+            return self.state.params
+        self._check_finite(self._sum(), epoch + 1)
+        rounded = {
+            f"{name}.weights": layer.real_weights().astype(np.float32)
+            for name, layer in self.fitted().items()
+        }
+        return self.state.params | rounded
+
+    def _sum(self) -> float:
+        """Return a number that is finite if all parameters are."""
+        return sum(float(array.sum(dtype=np.float64)) for array in self.state.params.values())
 
     def _check_finite(self, value: float, epoch: int) -> None:
         if not math.isfinite(value):
@@ -141,10 +160,14 @@ class Training:
     def _update(self, found: Params, rate: float) -> None:
         """Take one step against the gradients, and fit the weights again."""
         keep, step = np.float32(self.recipe.momentum), np.float32(rate)
+        decay = np.float32(self.recipe.decay)
         for name, weights in self.state.params.items():
+            slope = found[name]
+            if decay and name.endswith(".weights"):
+                slope = slope + decay * weights
             velocity = self.state.velocity[name]
             velocity *= keep
-            velocity -= step * found[name]
+            velocity -= step * slope
             weights += velocity
             if name in self.projections:
                 self.projections[name].project(weights, out=weights)
@@ -188,20 +211,18 @@ def train(
     data: str | Path | None = None,
     images: int | None = None,
     resume: bool = False,
-    plot: Path | None = None,
     progress: Progress | None = None,
 ) -> Training:
     """Train by a recipe and write the coefficients to `output` and the log beside it, as .csv.
 
     After each epoch a checkpoint beside `output` says how to go on with `resume`; it goes when the
-    training is done. `images` takes the first so many of each set; `plot` is a file that the caller means
-    to write of it, looked at before the work begins; `progress` is told (steps done, steps in all, where
-    it stands).
+    training is done. `images` takes the first so many of each set; `progress` is told (steps done, steps
+    in all, where it stands).
     """
     log, stands = output.with_suffix(".csv"), checkpoint.beside(output)
     if output.suffix != ".npz":
         raise RecipeError(f"{output}: wants a name that ends in .npz")
-    check_outputs([output, log, stands, plot], [recipe.path], RecipeError)
+    check_outputs([output, log, stands], [recipe.path], RecipeError)
     if not resume and stands.exists():
         raise RecipeError(
             f"{stands}: is left of a training that did not end; --resume goes on with it, or remove it"
@@ -239,7 +260,8 @@ def log_text(training: Training, output: Path) -> str:
     head = [
         f"# {command} (simhw {simhw.__version__}, numpy {np.__version__})",
         f"# learnt {len(sets.train.pixels)} images of {sets.train.source}, "
-        f"held out {len(sets.test.pixels)} of {sets.test.source}; accuracies are of float32 weights",
+        f"held out {len(sets.test.pixels)} of {sets.test.source}; accuracies are of float32 weights"
+        + (f", in the last {recipe.rounded_epochs} epochs rounded" if recipe.rounded_epochs else ""),
         ",".join(COLUMNS),
     ]
     rows = [f"{int(row[0])}," + ",".join(f"{value:.6g}" for value in row[1:]) for row in training.state.log]

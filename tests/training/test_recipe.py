@@ -79,7 +79,10 @@ def test_all_faults_of_a_recipe_come_at_once(recipe):
     )
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
-    known = "batch, bits, cites, epochs, fit, fit_when, momentum, name, notes, rate, schedule, seed, workload"
+    known = (
+        "batch, bits, cites, decay, epochs, fit, fit_when, momentum, name, notes, rate, rounded_epochs, "
+        "schedule, seed, workload"
+    )
     assert caught.value.faults == (
         f"{path}:1: epochs is missing; wants a whole number of at least 1",
         f"{path}:3: unknown field 'epoch'; did you mean 'epochs'? known: {known}",
@@ -109,6 +112,10 @@ def test_all_faults_of_a_recipe_come_at_once(recipe):
         ("group: 8", "group: 2", ":5: fit.fc3: N_w: is 2; a quadratic fit wants at least 3 weights a group"),
         ("epochs: 3", "epochs: 0", ":6: epochs: wants a whole number of at least 1, got 0"),
         ("rate: 0.05", "rate: .inf", ":7: rate: wants a number above 0, got inf"),
+        ("rate: 0.05", "rate: 0.05\nrounded_epochs: 4",
+         ":8: rounded_epochs: wants at most the 3 epochs, got 4"),
+        ("rate: 0.05", "rate: 0.05\nrounded_epochs: 2\nfit_when: inference",
+         ":8: rounded_epochs: wants 0 where the fit comes after the training, got 2"),
         ("name: mine", "name: ''", ":1: name: wants words, got ''"),
     ],
 )  # fmt: skip

@@ -72,6 +72,40 @@ def test_a_fit_at_inference_leaves_the_training_alone(recipe, sets):
     }  # fmt: skip
 
 
+def test_the_last_epochs_meet_the_weights_that_rounded_coefficients_make(recipe, sets):
+    training = Training(replace(recipe, epochs=3, rounded_epochs=1, bits=4), sets)
+    training.epoch()
+    training.epoch()
+    assert training._met(1) is training.state.params
+    met = training._met(2)
+    for name, fitted in training.fitted().items():
+        np.testing.assert_array_equal(met[f"{name}.weights"], fitted.real_weights().astype(np.float32))
+    training.epoch()
+    rightly = training.network.named_rightly(training._met(2), sets.test.pixels, training.test_labels)
+    assert training.log["test_accuracy"][-1] == rightly / 360
+
+
+def test_rounding_while_learning_helps_narrow_coefficients(recipe, sets):
+    found = {}
+    for rounded in (0, 8):
+        training = Training(replace(recipe, epochs=20, rounded_epochs=rounded, bits=4), sets)
+        for _ in range(20):
+            training.epoch()
+        found[rounded] = evaluate.accuracy_of_training(training)
+    assert found[8] > found[0] + 0.05
+
+
+def test_decay_takes_a_share_of_each_weight_at_each_update(recipe, sets):
+    plain, decayed = Training(recipe, sets), Training(replace(recipe, decay=0.01), sets)
+    before = {name: array.copy() for name, array in plain.state.params.items()}
+    found = {name: np.ones_like(array) for name, array in before.items()}
+    plain._update(found, 0.5)
+    decayed._update(found, 0.5)
+    for name, array in before.items():  # the fit is linear, and leaves what is on its lines
+        apart = plain.state.params[name] - decayed.state.params[name]
+        np.testing.assert_allclose(apart, 0.5 * 0.01 * array, atol=1e-6)
+
+
 def test_first_weights_are_fitted_and_as_large_as_those_drawn():
     workload = load_workload("lenet5_tolba")
     shape = (12, 6, 5, 5)
@@ -248,8 +282,10 @@ def test_a_batch_larger_than_the_images_is_refused(recipe, tmp_path):
     )
 
 
-def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path):
-    fault = refusal(replace(recipe, rate=1e30), tmp_path / "a.npz", images=200, resume=False)
+@pytest.mark.parametrize("rounded", [0, 4])
+def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path, rounded):
+    wild = replace(recipe, rate=1e30, rounded_epochs=rounded)
+    fault = refusal(wild, tmp_path / "a.npz", images=200, resume=False)
     assert fault == (
         f"{recipe.path}: rate: the loss is no longer finite in epoch 1; wants a lower rate than 1e+30"
     )
