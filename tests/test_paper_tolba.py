@@ -114,6 +114,11 @@ def test_every_parameter_count_is_exact_near_or_contradicted(found: dict) -> Non
         assert item["verdict"] in ("exact", "within", "printed value inconsistent"), item["id"]
 
 
+def test_case_7_is_counted_with_groups_of_16_in_fc2(found: dict) -> None:
+    for key in ("fc1", "fc2", "fc3", "total", "memory_kb"):
+        assert found[f"table2.case7_counted.{key}"]["verdict"] == "exact"
+
+
 @pytest.mark.parametrize("erratum", [f"T{n}" for n in range(1, 13)])
 def test_each_slip_of_the_paper_is_named(found: dict, erratum: str) -> None:
     told = [item for item in found.values() if (item["why"] or "").startswith(f"{erratum}:")]
