@@ -97,7 +97,7 @@ def readable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _network(name: str, trace: Trace, with_twin: bool) -> list[dict[str, Any]]:
     variants: dict[str, Callable[[], Any]] = {
-        "dense BLAS, float32": _dense(trace),
+        "dense BLAS, float32": dense_reference(trace),
         f"{ACCELERATOR}, compiled": lambda: simulate(ACCELERATOR, trace),
         f"{ACCELERATOR}, compiled, timing alone": lambda: simulate(ACCELERATOR, trace, values=False),
     }
@@ -123,7 +123,7 @@ def _row(network: str, what: str, macs: int, seconds: float, dense: float) -> di
     }
 
 
-def _dense(trace: Trace) -> Callable[[], Any]:
+def dense_reference(trace: Trace) -> Callable[[], Any]:
     """Return a function that computes all layers with BLAS, their tensors made ready before."""
     ready: list[tuple[LayerShape, Any, Any, Any]] = [
         (

@@ -38,6 +38,10 @@ class TransformError(SimhwError):
     """A transform was asked for what its layer does not allow."""
 
 
+class RecipeError(SimhwError):
+    """A recipe of a training, or the checkpoint of one, is wrong."""
+
+
 class TuningError(SimhwError):
     """A tuning file or its recipe is wrong, or belongs to another network."""
 

@@ -199,6 +199,7 @@ def test_a_full_disk_is_said_in_a_line(command, tiny):
     [
         ("accelerators", "eyeriss"), ("workloads", "alexnet"), ("traces", DEFAULT_TRACE),
         ("components", "dram_link"), ("dataflows", "row_stationary"), ("technologies", "tetris_45nm"),
+        ("recipes", "tolba_table2_case3"),
     ],
 )  # fmt: skip
 def test_every_section_lists_what_ships(command, section, name):
@@ -221,7 +222,7 @@ def test_an_unknown_section_is_named_with_the_nearest(command):
         2,
         [
             "list: unknown section 'workload'; did you mean 'workloads'? known: accelerators, components, "
-            "dataflows, papers, technologies, traces, workloads"
+            "dataflows, papers, recipes, technologies, traces, workloads"
         ],
     )
 
@@ -268,7 +269,7 @@ def test_check_names_every_fault_of_every_file(command, here):
     assert done.err[-5:] == [
         f"empty.json: is empty; {REMAKE}",
         "b.yaml: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
-        "a technology table 'entries'",
+        "a technology table 'entries', a recipe 'epochs'",
         "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz",
         "none.yaml: no such file",
         ".: is a directory; wants a file",

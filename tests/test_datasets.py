@@ -402,3 +402,24 @@ def test_the_digits_carry_their_licence():
     licence = Path(datasets.__file__).with_name("digits-LICENSE.txt").read_text()
     assert "Alpaydin" in licence
     assert "CC BY 4.0" in licence
+
+
+def test_without_a_number_all_images_from_the_first_on_are_taken():
+    every = load("digits", request((1, 8, 8), images=None, split="test"))
+    assert every.pixels.shape == (360, 1, 8, 8)
+    late = load("digits", request((1, 8, 8), images=None, first=350))
+    np.testing.assert_array_equal(late.pixels, every.pixels[350:])
+
+
+def test_beyond_the_last_image_there_are_none():
+    with pytest.raises(DataError) as caught:
+        load("digits", request((1, 8, 8), images=None, first=360))
+    assert caught.value.faults == (
+        "digits (test): holds 360 images; wants at most that many, got 1 images from number 360 on",
+    )
+
+
+def test_synthetic_images_have_no_end():
+    with pytest.raises(DataError) as caught:
+        load("synthetic", request(images=None))
+    assert caught.value.faults == ("synthetic: has no end; wants a number of images",)

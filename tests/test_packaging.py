@@ -21,7 +21,7 @@ import simhw
 ROOT = Path(__file__).parent.parent
 SHIPPED = {
     f"simhw/_shipped/{path.relative_to(ROOT)}"
-    for folder in ("accelerators", "workloads", "traces")
+    for folder in ("accelerators", "recipes", "workloads", "traces")
     for path in (ROOT / folder).rglob("*")
     if path.is_file()
 }
@@ -80,7 +80,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.long
-def test_the_wheel_carries_accelerators_workloads_and_traces(wheel):
+def test_the_wheel_carries_accelerators_recipes_workloads_and_traces(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert names >= SHIPPED

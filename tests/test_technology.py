@@ -719,3 +719,15 @@ def test_the_manual_prints_the_derived_numbers_of_the_table():
     for action, printed in (("add", "0.055 derived"), ("mul", "0.79 derived")):
         assert f"{energy('horowitz_45nm', 'mac_unit', action, MAC):.2g} derived" == printed
         assert printed in text
+
+
+@pytest.mark.parametrize("name", ["eyeriss_65nm", "tetris_45nm"])
+def test_a_multiplier_and_an_adder_share_the_price_of_a_multiply_accumulate(name):
+    """As 0.79 and 0.055 pJ do, Horowitz's at 16 bit."""
+    table, word = load_technology(name), {"word_bits": 16}
+    whole = table.price("part", "mac_unit", "mul", word).energy
+    multiply = table.price("part", "multiplier", "mul", word).energy
+    add = table.price("part", "adder", "add", word).energy
+    assert multiply + add == pytest.approx(whole)
+    assert add / multiply == pytest.approx(0.055 / 0.79, rel=0.01)
+    assert table.price("part", "reuse_block", "add", word).energy == add

@@ -90,6 +90,14 @@ class LayerView:
     def expected(self) -> Array:
         return self.traced.expected
 
+    @property
+    def coefficients(self) -> Array | None:
+        return self.traced.coefficients
+
+    @property
+    def fit(self) -> Array | None:
+        return self.traced.fit
+
     @functools.cached_property
     def ordering(self) -> sign_order.Ordering | None:
         """Each filter's weights in the order of `sign_order`, or for prediction, if the machine asks."""
@@ -186,13 +194,17 @@ def plan_mapping(
     layers: Iterable[tuple[str, LayerShape]],
     *,
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    fits: Mapping[str, Array] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the mapping that the machine's own mapper chooses for each (name, shape)."""
+    """Return the mapping that the machine's own mapper chooses for each (name, shape).
+
+    `fits` are those of layers whose weights come from coefficients (`LayerTrace.fit`).
+    """
     description = load_accelerator(accelerator, overrides=overrides)
     dataflow = dataflow_kinds()[description.dataflow](
         description.parts, description.options, description.clock_mhz
     )
-    return {name: dataflow.map_shape(name, shape) for name, shape in layers}
+    return {name: dataflow.map_layer(name, shape, (fits or {}).get(name)) for name, shape in layers}
 
 
 def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:

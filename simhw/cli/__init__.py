@@ -165,7 +165,8 @@ def list_(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="accelerators, workloads, traces, components, dataflows, technologies, papers; all if none.",
+            help="accelerators, workloads, traces, recipes, components, dataflows, technologies or papers; "
+            "all if none.",
         ),
     ] = None,
     plugin: Plugins = None,
@@ -333,7 +334,8 @@ def map_(
     ]
     check_outputs([output], reads, MappingError)
     name, shapes = inventory.shapes_of(trace, images)
-    planned = plan_mapping(accelerator, inventory.only(shapes, names), overrides=settings or ())
+    wanted, fits = inventory.only(shapes, names), inventory.fits_of(trace)
+    planned = plan_mapping(accelerator, wanted, overrides=settings or (), fits=fits)
     text = inventory.mapping_yaml(accelerator, name, planned)
     if output is not None:
         write_file(output, text, MappingError)
@@ -651,6 +653,52 @@ def reproduce(
     if strict and off:
         _say(f"further off than accepted: {', '.join(off)}")
         raise typer.Exit(OUTPUT_DIFFERS)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe: a path, or the name of one that ships.", callback=_not_empty
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The coefficients to write: .npz.")
+    ],
+    data: Data = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", metavar="N", min=1, help="Only the first N images of each set, not all."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a training that did not end.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw loss and accuracy by epoch: .png, .svg or .pdf."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network with its weights on lines.
+
+    Writes coefficients that trace --weights takes; loss and accuracy by epoch lie beside them, as .csv.
+    """
+    from simhw.cli.train import sentence, trained
+    from simhw.reports.table import listing
+    from simhw.training.recipe import load_recipe
+
+    _data_of_environment()
+    read = load_recipe(recipe)
+    with _progress(read.name) as progress:
+        found = trained(read, output, data, images, resume, plot, progress)
+    if as_json:
+        _print_json(found)
+    else:
+        print(listing(found["layers"]).text())
+        print(sentence(found))
+    for path in filter(None, (output, found["log"], plot)):
+        _say(f"wrote {path}")
 
 
 @app.command()

@@ -88,6 +88,26 @@ def traces() -> list[Row]:
     return rows
 
 
+def recipes() -> list[Row]:
+    from simhw.training.recipe import load_recipe
+
+    return [
+        {
+            "name": name,
+            "workload": recipe.workload.name,
+            "fit": ", ".join(
+                f"{layer} {fit.kind} {fit.group}" if fit.group else f"{layer} {fit.kind}"
+                for layer, fit in recipe.fit.items()
+            ),
+            "bits": recipe.bits,
+            "epochs": recipe.epochs,
+            "cites": recipe.cites,
+        }
+        for name in shipped.names("recipes", ".yaml")
+        for recipe in [load_recipe(shipped.folder("recipes") / f"{name}.yaml")]
+    ]
+
+
 def components() -> list[Row]:
     import simhw.components  # noqa: F401 - registers the shipped ones
     from simhw.core.component import component_kinds
@@ -149,6 +169,7 @@ SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
     "accelerators": accelerators,
     "workloads": workloads,
     "traces": traces,
+    "recipes": recipes,
     "components": components,
     "dataflows": dataflows,
     "technologies": technologies,
@@ -202,11 +223,12 @@ def _kind_of(path: Path) -> str:
         )
     from simhw import yamlfile
 
-    wants = "a description, mapping, workload or technology table"
+    wants = "a description, mapping, workload, recipe or technology table"
     fields = yamlfile.read(path, SimhwError, wants, aliases=True).value
     marks = {
         "accelerator": ("components", "dataflow", "clock_mhz"),
         "technology": ("entries", "free", "accelergy", "ERT", "energy_reference_table"),
+        "recipe": ("epochs", "fit", "rate"),
         "workload": ("input", "nodes", "data", "weights"),
     }
     if "kind" in fields and "version" in fields:
@@ -222,7 +244,7 @@ def _kind_of(path: Path) -> str:
         return "workload"
     raise SimhwError(
         f"{path}: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
-        "a technology table 'entries'"
+        "a technology table 'entries', a recipe 'epochs'"
     )
 
 
@@ -263,12 +285,6 @@ def _tuning(path: Path) -> str:
     return load_tuning(path).name
 
 
-def _recipe(path: Path) -> str:
-    from simhw.tuning import load_recipe
-
-    return f"for {load_recipe(path).workload.name}"
-
-
 def _technology(path: Path) -> str:
     from simhw.technology import load_technology
 
@@ -279,6 +295,16 @@ def _workload(path: Path) -> str:
     from simhw.workload import load_workload
 
     return load_workload(path).name
+
+
+def _recipe(path: Path) -> str:
+    """A recipe of a tuning says what it optimizes, one of a training how long it learns."""
+    from simhw import tuning, yamlfile
+    from simhw.training.recipe import load_recipe
+
+    if "optimize" in yamlfile.read(path, SimhwError, "a recipe", aliases=True).value:
+        return f"for {tuning.load_recipe(path).workload.name}"
+    return load_recipe(path).name
 
 
 def _trace(path: Path) -> str:
@@ -397,6 +423,17 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
     batch = images or trace.batch
     resized = [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
     return trace.name, _held(trace.path or trace.name, resized)
+
+
+def fits_of(name: str) -> dict[str, np.ndarray]:
+    """Return the fits of a trace's layers whose weights come from coefficients; of a workload none."""
+    from simhw.trace import Trace
+
+    try:
+        layers = Trace.load(name).layers
+    except TraceError:  # a workload, or `shapes_of` has said what is wrong
+        return {}
+    return {layer.name: layer.fit for layer in layers if layer.fit is not None}
 
 
 def _held(where: str | Path, shapes: Shapes) -> Shapes:

@@ -56,6 +56,10 @@ class Layer(Protocol):
     def expected(self) -> Array: ...
     @property
     def ordering(self) -> Any: ...  # of the transform that ordered its weights, or None
+    @property
+    def coefficients(self) -> Array | None: ...  # what its weights come from, [filters, groups, terms]
+    @property
+    def fit(self) -> Array | None: ...  # of its coefficients: weights of a group, bits, each term's fraction
 
     # its place in the network, where nothing but pooling, joining and flattening lies between two layers
     @property
@@ -128,6 +132,10 @@ class Dataflow:
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
         """Return the mapping that `plan` would choose for a layer of this shape."""
         raise NotImplementedError
+
+    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
+        """Return the same of a layer whose weights come from coefficients, with `fit` as in `Layer`."""
+        return self.map_shape(name, shape)
 
     def execute(self, phase: Phase, values: bool) -> Any:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""

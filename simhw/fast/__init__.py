@@ -4,6 +4,7 @@ Every function compiled by numba has a twin of the same name ending in `_plain`,
 which is its definition. Each compiles at its first call and is kept on disk after that.
 """
 
+from simhw.fast.coefficients import conv_of_coefficients
 from simhw.fast.column_schedule import play_columns
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
@@ -17,6 +18,7 @@ from simhw.fast.early_termination import (
 from simhw.fast.lane_work import deal_lanes
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
+from simhw.fast.reuse_schedule import play_blocks, play_sweeps
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.sign_partition import sign_partition
@@ -32,13 +34,16 @@ __all__ = [
     "conv_accumulate",
     "conv_accumulate_plain",
     "conv_float32",
+    "conv_of_coefficients",
     "deal_lanes",
     "early_termination",
     "early_termination_plain",
     "nonzero_taps",
     "pass_timing",
+    "play_blocks",
     "play_columns",
     "play_passes",
+    "play_sweeps",
     "requantize",
     "rlc_decode",
     "rlc_encode",

@@ -44,10 +44,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Request:
-    """Which images are wanted, and the [C, H, W] they are to have."""
+    """Which images are wanted, and the [C, H, W] they are to have; `images` None is all from `first` on."""
 
     shape: tuple[int, int, int]
-    images: int = 1
+    images: int | None = 1
     first: int = 0
     split: str = "test"
     array: str | None = None  # the name of the images in an .npz, where it is not a usual one
@@ -55,7 +55,7 @@ class Request:
 
     def __post_init__(self) -> None:
         for name, least in (("images", 1), ("first", 0)):
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise DataError(
                     f"{name}: wants a whole number of at least {least}, got {getattr(self, name)}"
                 )
@@ -66,11 +66,11 @@ class Request:
 
     def taken(self, available: int, where: str) -> slice:
         """Return the wanted slice of `available` images."""
-        end = self.first + self.images
+        end = max(available, self.first + 1) if self.images is None else self.first + self.images
         if end > available:
             raise DataError(
                 f"{where}: holds {available} images; wants at most that many, "
-                f"got {self.images} images from number {self.first} on"
+                f"got {end - self.first} images from number {self.first} on"
             )
         return slice(self.first, end)
 
@@ -130,6 +130,8 @@ def synthetic(request: Request, *, seed: int = 0, sparsity: float = 0.0, negativ
     within 1/16 and 4, so that in every format zeros, and nothing else, are zeros. An image depends on
     its number and the seed alone.
     """
+    if request.images is None:
+        raise DataError("synthetic: has no end; wants a number of images")
     size = int(np.prod(request.shape))
     zeros = round(sparsity * size)
     below = round(negative * (size - zeros))

@@ -18,9 +18,9 @@ def storage_dtype(fmt: NumberFormat) -> np.dtype:
     """Return the dtype in which tensors of this format are stored."""
     if fmt.is_float:
         return np.dtype(np.float32)
-    if not 2 <= fmt.bits <= 16:
-        raise ValueError(f"bits: wants 2 to 16 for a stored tensor, got {fmt.bits}")
-    return np.dtype(np.int8 if fmt.bits <= 8 else np.int16)
+    if not 2 <= fmt.bits <= 32:
+        raise ValueError(f"bits: wants 2 to 32 for a stored tensor, got {fmt.bits}")
+    return np.dtype(np.int8 if fmt.bits <= 8 else np.int16 if fmt.bits <= 16 else np.int32)
 
 
 def magnitude(array: np.ndarray) -> int | float:
@@ -56,7 +56,7 @@ def choose_format(array: np.ndarray, bits: int) -> NumberFormat:
 
 
 def quantize(array: np.ndarray, fmt: NumberFormat) -> np.ndarray:
-    """Return `array` in integers of `fmt`: int8 or int16, rounded half to even, saturated."""
+    """Return `array` in integers of `fmt`: int8, int16 or int32, rounded half to even, saturated."""
     out = np.empty(array.shape, dtype=storage_dtype(fmt))
     source, target = np.ravel(array), out.reshape(-1)
     for start in range(0, source.size, _BLOCK):
@@ -82,7 +82,7 @@ def quantize_bias(bias: np.ndarray, fraction: int) -> np.ndarray:
 def dequantize(
     integers: np.ndarray, fmt: NumberFormat, dtype: type[np.float32] | type[np.float64] = np.float32
 ) -> np.ndarray:
-    """Return the real numbers that `integers` stand for; exact for every stored format."""
+    """Return the real numbers that `integers` stand for; exact up to 24 bits, in float64 for every format."""
     return np.ldexp(integers.astype(dtype), -fmt.fraction)
 
 

@@ -86,15 +86,15 @@ def plot(
     if kind not in KINDS:
         raise ResultError(f"plot: unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
     if file is not None:
-        _format_of(file)
+        format_of(file)
     compared = results
     if not isinstance(compared, Comparison):
         compared = compare([compared] if isinstance(compared, Result) else compared)
-    with _style():
+    with drawn_in_style():
         figure = KINDS[kind](compared)
         FigureCanvasAgg(figure)
     if file is not None:
-        write_file(file, picture(figure, _format_of(file)), ResultError)
+        write_file(file, picture(figure, format_of(file)), ResultError)
     return figure
 
 
@@ -102,12 +102,12 @@ def picture(figure: Figure, format: str) -> bytes:
     """Return a figure as the bytes of a file; the same figure gives the same bytes."""
     out = io.BytesIO()
     dates = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
-    with _style():
+    with drawn_in_style():
         figure.savefig(out, format=format, dpi=160, metadata=dates[format])
     return out.getvalue()
 
 
-def _format_of(file: str | Path) -> str:
+def format_of(file: str | Path) -> str:
     ending = Path(file).suffix.removeprefix(".").lower()
     if ending not in FORMATS:
         raise ResultError(f"{file}: wants a name that ends in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}")
@@ -115,7 +115,7 @@ def _format_of(file: str | Path) -> str:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def drawn_in_style() -> Iterator[None]:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # a user's own matplotlibrc or missing glyphs are no business of whoever reads the figure
         warnings.filterwarnings("ignore", category=UserWarning, module="matplotlib")

@@ -4,6 +4,10 @@ Tensors of a layer: `<layer>.weights` [M, C/groups, R, S], `.bias` [M] (in accum
 [N, C, H, W] (unpadded) and `.expected` [N, M, E, F]; a linear layer is a 1x1 convolution of a 1x1 map.
 `<node>.expected` is kept of every other node whose output feeds a layer or leaves the network; `input` is
 the batch, `labels` [N] its classes where they are known. A tensor that equals another is an alias of it.
+
+A layer whose weights come from coefficients (weights on a line) holds these as well, `<layer>.coefficients`
+and `<layer>.fit`, as `simhw.reference.fitted` says; its weights are then the exact integers that the
+coefficients make, of 8, 16 or 32 bits.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ __all__ = ["SUFFIX", "LayerTrace", "Trace", "image_digests_of", "sha256_of"]
 
 SUFFIX = ".safetensors"
 LAYER_TENSORS = ("weights", "bias", "inputs", "expected")
+FIT_TENSORS = ("coefficients", "fit")  # both or neither
 PER_IMAGE = ("input", "labels", "inputs", "expected")  # how names end that have one row per image
 
 
@@ -60,6 +65,16 @@ class LayerTrace:
     @property
     def expected(self) -> np.ndarray:
         return self._tensors["expected"].read().reshape(self.shape.output_shape)
+
+    @property
+    def coefficients(self) -> np.ndarray | None:
+        """What its weights come from, [filters, groups, terms]; None where they are weights and no more."""
+        return self._tensors["coefficients"].read() if "coefficients" in self._tensors else None
+
+    @property
+    def fit(self) -> np.ndarray | None:
+        """N_w, bits and the fraction of each term of its coefficients, or None."""
+        return self._tensors["fit"].read() if "fit" in self._tensors else None
 
     @property
     def shift(self) -> int:
@@ -308,9 +323,12 @@ class Trace:
         full = {part: f"{name}.{part}" for part in LAYER_TENSORS}
         absent = [f"{one}: is missing" for one in full.values() if not self.has(one)]
         absent += [f"{one}: has no number format" for one in full.values() if one not in self.formats]
+        fit = {part: f"{name}.{part}" for part in FIT_TENSORS if self.has(f"{name}.{part}")}
+        if len(fit) == 1:
+            absent += [f"{name}.{part}: is missing" for part in FIT_TENSORS if part not in fit]
         if absent:
             return absent
-        tensors = {part: self._tensors[self.aliases.get(one, one)] for part, one in full.items()}
+        tensors = {part: self._tensors[self.aliases.get(one, one)] for part, one in (full | fit).items()}
         has = {part: tensor.shape for part, tensor in tensors.items()}
         try:
             shape = _layer_shape(node["op"], has["inputs"], has["weights"], node["attrs"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from simhw import shipped
 from simhw.errors import WorkloadError
 from simhw.workload.description import parse
-from simhw.workload.exporter import FORMATS, export, load_inputs, load_params
+from simhw.workload.exporter import FORMATS, export, load_fitted_params, load_inputs, load_params
 from simhw.workload.network import DataSource, WeightsSource, Workload
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "WeightsSource",
     "Workload",
     "export",
+    "load_fitted_params",
     "load_inputs",
     "load_params",
     "load_workload",

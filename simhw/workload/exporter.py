@@ -14,14 +14,15 @@ import numpy as np
 import simhw
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference import datasets
+from simhw.reference.fitted import Fitted
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph, calibrate, quantize_params
-from simhw.reference.numbers import quantize
+from simhw.reference.numbers import quantize, storage_dtype
 from simhw.reference.ops import LAYERS
 from simhw.shapes import FLOAT32, NumberFormat
 from simhw.trace import Trace, image_digests_of
 from simhw.workload.network import Workload
-from simhw.workload.weights import draw_weights, load_weights
+from simhw.workload.weights import draw_weights, load_fitted, load_weights
 
 _IMAGES_AT_ONCE = 16
 _LARGEST_TENSOR = 1 << 33  # numbers
@@ -49,7 +50,9 @@ def export(
     `data` is digits, synthetic[:sparsity=S,negative=P], a file or folder of images, or a folder in which the
     workload's own files of data and weights lie; where it is not given, those files are looked for in
     SIMHW_DATA and beside the workload, and failing that the workload's default is taken. `weights` is a
-    file, or "random"; where it is not given, the workload's file if it is found, else its seed. `seed`
+    file, or "random"; where it is not given, the workload's file if it is found, else its seed. A layer
+    whose weights the file gives as coefficients has, in a fixed-point trace, the exact integers these make,
+    at their own width whatever the `format`, and the coefficients beside them. `seed`
     replaces the workload's, for drawn weights and synthetic inputs. What was taken is in the trace's
     provenance. `progress` is told (nodes done, nodes in all, name). Outputs beyond 256 MiB lie in an
     unnamed temporary file, not in memory.
@@ -62,18 +65,27 @@ def export(
     seed = workload.weights.seed if seed is None else seed
     batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
     graph, params, source = load_params(workload, weights, data, seed)
+    fitted = load_fitted_params(workload, weights, data)
+    real = params
     graph, params = fuse(graph, params)
+    _check_fitted(workload, fitted, real, params)
     bits = FORMATS[format]
     inputs = batch.pixels
     formats: dict[str, NumberFormat] | None = None
     if bits:
-        formats = calibrate(graph, params, inputs, bits)
+        own = {f"{name}.weights": layer.format for name, layer in fitted.items()}
+        formats = calibrate(graph, params, inputs, bits, own)
         params = quantize_params(graph, params, formats)
+        for name, layer in fitted.items():
+            params[f"{name}.weights"] = layer.weights().astype(storage_dtype(layer.format))
         inputs = quantize(batch.pixels, formats[graph.input])
     tensors = {graph.input: inputs, **_parameters(graph, params, bits)}
     tensors |= _outputs(graph, inputs, params, formats, progress)
     if batch.labels is not None:
         tensors["labels"] = batch.labels
+    if bits:
+        for name, layer in fitted.items():
+            tensors |= {f"{name}.{part}": array for part, array in layer.to_arrays().items()}
     return Trace(
         name=workload.name,
         format=format,
@@ -96,12 +108,15 @@ def load_inputs(
     workload: Workload,
     data: str | Path | None = None,
     *,
-    images: int = 1,
+    images: int | None = 1,
     first: int = 0,
     split: str = "test",
     seed: int = 0,
 ) -> datasets.Images:
-    """Return a batch as the network wants it, preprocessed, from the source that `export` describes."""
+    """Return a batch as the network wants it, preprocessed, from the source that `export` describes.
+
+    With `images` None it is all there are.
+    """
     own = workload.data
     request = datasets.Request(
         shape=workload.input_shape, images=images, first=first, split=split, array=own.array, fit=own.fit
@@ -123,16 +138,47 @@ def load_params(
 ) -> tuple[Graph, dict[str, np.ndarray], str]:
     """Return the graph (less what the weights have folded), its real parameters, and where they are from."""
     own = workload.weights
-    path: Path | None = None
-    if weights is None and own.file is not None:
-        path = datasets.find_named(own.file, _folder(data), _beside(workload))
-    elif weights is not None and str(weights) != "random":
-        path = datasets.find_data(weights, _folder(data))
+    path = _weights_file(workload, weights, data)
     if path is not None:
         graph, params = load_weights(path, workload.graph, workload.input_shape)
         return graph, params, path.name
     seed = own.seed if seed is None else seed
     return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
+
+
+def load_fitted_params(
+    workload: Workload, weights: str | Path | None = None, data: str | Path | None = None
+) -> dict[str, Fitted]:
+    """Return the layers, by name, whose weights the file that `load_params` reads gives as coefficients."""
+    path = _weights_file(workload, weights, data)
+    return {} if path is None else load_fitted(path, workload.graph, workload.input_shape)
+
+
+def _weights_file(workload: Workload, weights: str | Path | None, data: str | Path | None) -> Path | None:
+    own = workload.weights
+    if weights is None and own.file is not None:
+        return datasets.find_named(own.file, _folder(data), _beside(workload))
+    if weights is not None and str(weights) != "random":
+        return datasets.find_data(weights, _folder(data))
+    return None
+
+
+def _check_fitted(
+    workload: Workload,
+    fitted: Mapping[str, Fitted],
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+) -> None:
+    """Refuse a batch norm that would be folded into weights made of coefficients."""
+    where = workload.path or workload.name
+    faults = [
+        f"{where}: {name}: a batch norm after it would change the weights that its coefficients make; "
+        "wants it folded before the fit"
+        for name in fitted
+        if after[f"{name}.weights"] is not before[f"{name}.weights"]
+    ]
+    if faults:
+        raise WorkloadError(faults)
 
 
 def _data_source(workload: Workload, data: str | Path | None) -> str | Path:

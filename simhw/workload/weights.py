@@ -3,7 +3,8 @@
 A file names them `<layer>.weight` and `.bias`, a batch norm's `.gamma`, `.beta`, `.mean` and `.var`;
 convolutions as [out, in/groups, height, width], linear layers as [out, in]. A file whose batch norms
 are folded already, so that it holds a bias for a layer that has none and nothing of the batch norm after
-it, is taken as it is: that batch norm goes.
+it, is taken as it is: that batch norm goes. In place of `<layer>.weight` a file may hold what its weights
+are made of, `<layer>.coefficients` and `<layer>.fit` (`simhw.reference.fitted`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from simhw.errors import WorkloadError, did_you_mean
+from simhw.reference.fitted import TENSORS, Fitted
 from simhw.reference.graph import Graph
 from simhw.reference.npz import Npz
 from simhw.reference.ops import LAYERS, Node
@@ -46,6 +48,15 @@ def load_weights(
     faults: list[str] = []
     for name, shape in graph.param_shapes(input_shape).items():
         stored = _stored_name(name)
+        if _is_fitted(arrays, name):
+            if stored in arrays:
+                faults.append(f"{path}: {stored}: stands beside its coefficients; wants the one or the other")
+                continue
+            try:
+                params[name] = _fitted(path, arrays, name, shape).real_weights().astype(np.float32)
+            except WorkloadError as error:
+                faults += error.faults
+            continue
         if stored not in arrays:
             hint = did_you_mean(stored, arrays.names) if len(arrays.names) <= 40 else ""
             faults.append(f"{path}: {stored}: is missing; wants an array of shape {list(shape)}{hint}")
@@ -59,6 +70,31 @@ def load_weights(
     if faults:
         raise WorkloadError(faults)
     return graph, params
+
+
+def load_fitted(path: Path, graph: Graph, input_shape: tuple[int, int, int]) -> dict[str, Fitted]:
+    """Return the layers whose weights a file gives as coefficients, by name."""
+    arrays = _opened(path)
+    return {
+        name.removesuffix(".weights"): _fitted(path, arrays, name, shape)
+        for name, shape in graph.param_shapes(input_shape).items()
+        if _is_fitted(arrays, name)
+    }
+
+
+def _is_fitted(arrays: _Arrays, param: str) -> bool:
+    layer, _, kind = param.rpartition(".")
+    return kind == "weights" and any(f"{layer}.{one}" in arrays for one in TENSORS)
+
+
+def _fitted(path: Path, arrays: _Arrays, param: str, shape: tuple[int, ...]) -> Fitted:
+    layer = param.removesuffix(".weights")
+    absent = [f"{path}: {layer}.{one}: is missing" for one in TENSORS if f"{layer}.{one}" not in arrays]
+    if absent:
+        raise WorkloadError(f"{absent[0]}; wants {' and '.join(f'{layer}.{one}' for one in TENSORS)}")
+    held = {one: arrays[f"{layer}.{one}"] for one in TENSORS}
+    m, c, r, s = shape
+    return Fitted.from_arrays(held, (m, c, r, s), where=f"{path}: {layer}", error=WorkloadError)
 
 
 def draw_weights(graph: Graph, input_shape: tuple[int, int, int], seed: int) -> dict[str, np.ndarray]:

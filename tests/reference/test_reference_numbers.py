@@ -163,11 +163,11 @@ def test_integers_go_to_real_numbers_and_back_unchanged(fraction):
 
 
 def test_storage_is_as_wide_as_the_bits_want():
-    widths = [storage_dtype(NumberFormat(bits=bits)) for bits in (2, 8, 9, 16)]
-    assert widths == [np.int8, np.int8, np.int16, np.int16]
+    widths = [storage_dtype(NumberFormat(bits=bits)) for bits in (2, 8, 9, 16, 17, 32)]
+    assert widths == [np.int8, np.int8, np.int16, np.int16, np.int32, np.int32]
     assert storage_dtype(FLOAT32) == np.float32
-    with pytest.raises(ValueError, match="bits: wants 2 to 16 for a stored tensor, got 17"):
-        storage_dtype(NumberFormat(bits=17))
+    with pytest.raises(ValueError, match="bits: wants 2 to 32 for a stored tensor, got 33"):
+        storage_dtype(NumberFormat(bits=33))
 
 
 def test_magnitude_of_the_lowest_integer_does_not_overflow():

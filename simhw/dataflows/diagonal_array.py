@@ -1,0 +1,335 @@
+"""What the arrays of Tolba et al. have in common, compiled: blocks, their passes, and the link."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+from simpy import Event
+
+from simhw import core
+from simhw import fast as untyped_fast
+from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
+from simhw.core.machine import Machine, Part
+from simhw.errors import DescriptionError, MappingError
+from simhw.mapping.reuse_array import ArrayLimits, Cut, Grouping, ReuseMapping, choose, faults
+from simhw.mapping.reuse_layout import Layout
+from simhw.shapes import LayerShape
+
+fast: Any = untyped_fast  # numba's functions carry no types
+Counts = NDArray[np.int64]
+ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
+MOVER = 0  # the one requester of the link
+STALLS = ("coefficients", "inputs", "dram_loads", "dram_outputs", "drain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a layer asks of the machine, without time between blocks."""
+
+    layout: Layout
+    loads: Counts  # link words that each block brings
+    works: Counts  # cycles of the array
+    results: Counts  # link words that leave after each block, 0 within a tile
+    drain_cycles: int
+    outputs: Array | None
+    unfit_sums: int | None
+
+
+class DiagonalArray(core.Dataflow):
+    """PEs whose inputs come along diagonals and whose sums climb columns, one column of windows a cycle.
+
+    What a PE multiplies, and by what, the dataflows that derive from it say: `layer_faults`, `grouping`,
+    `coefficient_bits`, `working_adders`.
+    """
+
+    ROLES: ClassVar[Mapping[str, Role]] = {
+        "pes": Role(
+            fields=("terms", "coefficient_words", "latency_cycles", "word_bits"), grid=True, about="the array"
+        ),
+        "psums": Role(grid=True, about="an adder for each PE, for sums that climb"),
+        "glb": Role(fields=("shared_words", "filter_region_words"), about="the global buffer"),
+        "noc": Role(fields=("coefficient_words_per_cycle", "input_words_per_cycle"), about="buses and wires"),
+        "relu": Role(about="the activation unit"),
+        "dram": Role(fields=("word_bits", "clock_mhz"), about="off-chip memory"),
+    }
+
+    def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
+        super().__init__(parts, options, clock_mhz)
+        self.pes: Any = parts["pes"].spec
+        self.glb: Any = parts["glb"].spec
+        self.noc: Any = parts["noc"].spec
+        self.dram: Any = parts["dram"].spec
+        self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
+        turns = self.pes.coefficient_words // (2 * self.pes.terms)
+        self.limits = ArrayLimits(
+            rows=self.rows,
+            columns=self.columns,
+            row_blocks=parts["row_reuse"].instances if "row_reuse" in parts else self.rows + self.columns - 1,
+            run_blocks=parts["run_reuse"].instances if "run_reuse" in parts else self.rows,
+            filters_at_once=min(options.filters_at_once, turns),
+            most_turns=turns,
+            buffer_words=self.glb.shared_words,
+            coefficient_words=self.glb.filter_region_words,
+        )
+
+    # plan
+
+    def plan(
+        self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Iterable[Phase]:
+        """Yield a phase a layer, mapped as published where `mapping` names the layer."""
+        found = [*self._machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
+        if found:
+            raise DescriptionError(found)
+        published = self._published(layers, mapping or {})
+        for layer in layers:
+            own = published.get(layer.name) or self.choose(
+                layer.name, layer.shape, self.grouping(layer.shape, layer.fit)
+            )
+            yield Phase(name=layer.name, layers=(layer,), mapping=own.to_dict())
+
+    def _published(
+        self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, ReuseMapping]:
+        """Return the mappings of a file, or raise all that is wrong with them."""
+        found: dict[str, ReuseMapping] = {}
+        wrong: list[str] = []
+        for layer in layers:
+            if layer.name not in mapping:
+                continue
+            try:
+                given = ReuseMapping.read(mapping[layer.name], layer.name)
+            except MappingError as error:
+                wrong += error.faults
+                continue
+            illegal = faults(given, layer.shape, self.grouping(layer.shape, layer.fit), self.limits)
+            wrong += [f"{layer.name}: {fault}" for fault in illegal]
+            found[layer.name] = given
+        if wrong:
+            raise MappingError(wrong)
+        return found
+
+    def _machine_faults(self) -> Iterable[str]:
+        sums = self.parts["psums"]
+        if (sums.rows, sums.columns) != (self.rows, self.columns):
+            yield (
+                f"components.psums: is {sums.rows} x {sums.columns}; wants an adder for each of "
+                f"{self.rows} x {self.columns} PEs"
+            )
+        widths = {role: part.spec.to_dict().get("word_bits") for role, part in self.parts.items()}
+        widths = {role: bits for role, bits in widths.items() if bits is not None and role != "dram"}
+        if len(set(widths.values())) > 1:
+            told = ", ".join(f"{role} {bits}" for role, bits in widths.items())
+            yield f"components: word_bits: wants one width for all on chip, got {told}"
+
+    def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
+        """Return the mapping of a layer whose weights run as they are."""
+        return self.map_layer(name, shape, None)
+
+    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
+        return self.choose(name, shape, self.grouping(shape, fit)).to_dict()
+
+    def choose(self, name: str, shape: LayerShape, grouping: Grouping) -> ReuseMapping:
+        try:
+            return choose(shape, grouping, self.limits)
+        except MappingError as error:
+            raise MappingError([f"{name}: {fault}" for fault in error.faults]) from None
+
+    def layer_faults(self, layer: Layer) -> Iterable[str]:
+        """Yield what keeps a layer from running here, and what would do."""
+        raise NotImplementedError
+
+    def grouping(self, shape: LayerShape, fit: Array | None) -> Grouping:
+        """Return how the weights of a layer are taken that come from coefficients of this fit, or None."""
+        raise NotImplementedError
+
+    def coefficient_bits(self, layer: Layer) -> int:
+        """Return the bits of a word that PEs multiply by, as it lies in DRAM."""
+        raise NotImplementedError
+
+    def reuse_role(self, grouping: Grouping) -> str | None:
+        """Return the role of the reuse blocks that make a layer's sums; None where nothing makes any."""
+        return None
+
+    # execute
+
+    def execute(self, phase: Phase, values: bool) -> Work:
+        """Compute the outputs, every count, and how long the array takes for each block."""
+        layer = phase.layers[0]
+        grouping = self.grouping(layer.shape, layer.fit)
+        role = self.reuse_role(grouping)
+        blocks = self.parts[role or "pes"]
+        made: Any = blocks.spec
+        layout = Layout(
+            Cut(layer.shape, grouping),
+            ReuseMapping(**phase.mapping),
+            rows=self.rows,
+            columns=self.columns,
+            reuse=None if role is None else (role, blocks.rows or 1, blocks.columns or 1),
+            rates=(self.noc.input_words_per_cycle, self.noc.coefficient_words_per_cycle),
+            working={n: made.adders.working(n) for n in range(1, grouping.size + 1)}
+            if role is not None and grouping.fitted
+            else {},
+            play=fast.play_sweeps,
+        )
+        loads, results = layout.link_words(
+            self.pes.word_bits, self.coefficient_bits(layer), self.dram.word_bits
+        )
+        outputs, unfit = self._values(layer) if values else (None, None)
+        latency = self.pes.latency_cycles + layout.hops + (0 if role is None else made.latency_cycles)
+        return Work(
+            layout=layout,
+            loads=loads,
+            works=layout.works(),
+            results=results,
+            drain_cycles=latency,
+            outputs=outputs,
+            unfit_sums=unfit,
+        )
+
+    def _values(self, layer: Layer) -> tuple[Array, int]:
+        shape, form = layer.shape, layer.formats["expected"]
+        sums = fast.conv_of_coefficients(
+            np.asarray(layer.inputs),
+            np.asarray(layer.weights),
+            None if layer.coefficients is None else np.asarray(layer.coefficients),
+            None if layer.fit is None else np.asarray(layer.fit),
+            np.asarray(layer.bias),
+            shape.stride, shape.pad, shape.dilation, shape.groups,
+        )  # fmt: skip
+        outputs, unfit = fast.requantize(
+            sums,
+            layer.shift,
+            form.lowest,
+            form.highest,
+            ACTIVATIONS[layer.activation],
+            min(round(6 * 2.0**form.fraction), form.highest),
+            min(self.pes.word_bits, 63),
+        )
+        return outputs.astype(np.int8 if form.bits <= 8 else np.int16, copy=False), unfit
+
+    # schedule
+
+    def schedule(self, machine: Machine, phase: Phase, work: Work) -> Generator[Event, Any, Outcome]:
+        """Play the blocks against the link, then book what they did."""
+        layer = phase.layers[0]
+        play = Schedule(self, machine, work)
+        yield from play.run()
+        outputs = {} if work.outputs is None else {layer.name: work.outputs}
+        return Outcome(outputs=outputs, details={layer.name: play.account(layer)})
+
+
+class Schedule:
+    """One layer's blocks on their way through the machine: one mover, one array."""
+
+    def __init__(self, dataflow: DiagonalArray, machine: Machine, work: Work) -> None:
+        self.dataflow, self.machine, self.work, self.sim = dataflow, machine, work, machine.sim
+        self.dram: Any = machine["dram"]
+        self.stalls = dict.fromkeys(("dram_loads", "dram_outputs", "drain"), 0)
+        self.cycles = 0
+
+    def run(self) -> Steps:
+        # nobody else is on the machine, so where words move at a steady rate the meetings are a recurrence
+        steady = self.dram.KIND == "dram_link" and self.sim.timeline is None
+        yield from self._by_recurrence() if steady else self._by_processes()
+
+    def _by_recurrence(self) -> Steps:
+        work, link = self.work, self.dram
+        self.cycles, loads, outputs, drain, busy = fast.play_blocks(
+            work.loads,
+            work.works,
+            work.results,
+            work.drain_cycles,
+            (link.clock.cycles, link.clock.ticks),
+            link.spec.latency_cycles,
+        ).tolist()
+        self.stalls = {"dram_loads": loads, "dram_outputs": outputs, "drain": drain}
+        link.count("read", int(work.loads.sum()))
+        link.count("write", int(work.results.sum()))
+        self.sim.activity.add("dram", "busy", busy)
+        yield self.sim.timeout(self.cycles)
+
+    def _by_processes(self) -> Steps:
+        sim, work = self.sim, self.work
+        blocks = len(work.works)
+        loaded = [sim.event() for _ in range(blocks)]
+        worked = [sim.event() for _ in range(blocks)]
+        gone = [sim.event() for _ in range(int(np.count_nonzero(work.results)))]
+        mover = sim.process(self._move(loaded, worked, gone))
+        tile = 0
+        for b in range(blocks):
+            since = sim.cycle
+            yield loaded[b]
+            self.stalls["dram_loads"] += sim.cycle - since
+            since = sim.cycle
+            if tile >= 2 and (b == 0 or work.results[b - 1]):
+                yield gone[tile - 2]
+            self.stalls["dram_outputs"] += sim.cycle - since
+            begun = sim.cycle
+            yield sim.timeout(int(work.works[b]))
+            sim.log("pes", "block", begun, sim.cycle)
+            worked[b].succeed(sim.cycle)
+            tile += bool(work.results[b])
+        ended = sim.cycle
+        yield mover
+        rest = sim.cycle - ended
+        self.stalls["drain"] += min(work.drain_cycles, rest)
+        self.stalls["dram_outputs"] += rest - min(work.drain_cycles, rest)
+        self.cycles = sim.cycle
+
+    def _move(
+        self, loaded: Sequence[simpy.Event], worked: Sequence[simpy.Event], gone: Sequence[simpy.Event]
+    ) -> Steps:
+        """Bring loads and take results away, one transaction after another."""
+        sim, work = self.sim, self.work
+        tile = ended = 0
+        for b in range(-2, len(loaded)):
+            if b >= 0:
+                ended = yield worked[b]
+            if b + 2 < len(loaded):
+                yield self.dram.read(MOVER, int(work.loads[b + 2]), "load")
+                loaded[b + 2].succeed()
+            if b >= 0 and work.results[b]:
+                wait = ended + work.drain_cycles - sim.cycle
+                if wait > 0:
+                    yield sim.timeout(wait)
+                yield self.dram.write(MOVER, int(work.results[b]), "outputs")
+                gone[tile].succeed()
+                tile += 1
+
+    def account(self, layer: Layer) -> dict[str, Any]:
+        """Book the work, and where every PE's cycles went; return the layer's own figures."""
+        sim, work, layout = self.sim, self.work, self.work.layout
+        for (role, part, action), counts in layout.grids.items():
+            sim.ledger.add_grid(role, part, action, counts)
+        for (instance, action), n in layout.counts.items():
+            sim.ledger.add(instance, action, n)
+        if layer.activation is not None:
+            sim.ledger.add("relu", "apply", layer.shape.outputs)
+        stalls = {"coefficients": layout.waits[0], "inputs": layout.waits[1]} | self.stalls
+        busy = layout.busy
+        steps = int(work.works.sum()) - sum(layout.waits)
+        ones = np.ones_like(busy)
+        edge = steps * ones - busy
+        sim.activity.add_grid("pes", "", "busy", busy)
+        sim.activity.add_grid("pes", "", "edge", edge)
+        for cause, n in stalls.items():
+            sim.activity.add_grid("pes", "", cause, n * ones)
+        sim.activity.add("dram", "idle", self.cycles - sim.activity["dram", "busy"])
+        return {
+            "cycles": self.cycles,
+            "stall_cycles": {cause: n for cause, n in stalls.items() if n},
+            "macs_executed": layout.multiplications,
+            "array_steps": steps,
+            "blocks": len(work.works),
+            "coefficients_sent": layout.coefficients_sent,
+            "reuse_additions": layout.reuse_additions,
+            "lost_pe_cycles": {"edge": int(edge.sum())}
+            | {cause: n * self.dataflow.parts["pes"].instances for cause, n in stalls.items()},
+            "final_sums_that_do_not_fit": work.unfit_sums,
+        }

@@ -1,0 +1,70 @@
+"""The recurrences of the reuse array against their definitions, cycle by cycle."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from simhw.fast.reuse_schedule import play_blocks, play_blocks_plain, play_sweeps, play_sweeps_plain
+
+
+def drawn_sweeps(seed: int) -> tuple:
+    rng = random.Random(seed)
+    kinds = rng.randint(1, 3)
+    steps = np.array([rng.randint(1, 6) for _ in range(kinds)])
+    arrivals = np.zeros((kinds, int(steps.max())), dtype=np.int64)
+    for k, n in enumerate(steps):
+        arrivals[k, :n] = np.cumsum([rng.choice([0, 0, 1, 3]) for _ in range(n)])
+    inputs = arrivals.max(axis=1) + np.array([rng.choice([0, 1]) for _ in range(kinds)])
+    coefficients = np.array([rng.choice([0, 1, 4, 9]) for _ in range(kinds)])
+    passes = np.array([rng.randrange(kinds) for _ in range(rng.randint(1, 8))])
+    return passes, steps, arrivals, inputs, coefficients
+
+
+def drawn_blocks(seed: int) -> tuple:
+    rng = random.Random(seed)
+    blocks = rng.randint(1, 7)
+    outputs = np.array([rng.choice([0, 0, 1, 5, 20]) for _ in range(blocks)])
+    outputs[-1] = rng.randint(1, 9)
+    return (
+        np.array([rng.choice([0, 0, 1, 7, 30]) for _ in range(blocks)]),
+        np.array([rng.randint(1, 25) for _ in range(blocks)]),
+        outputs,
+        rng.choice([0, 1, 6]),
+        rng.choice([(10, 3), (1, 1), (1, 4), (3, 2), (2000, 1333)]),
+        rng.choice([0, 0, 5]),
+    )
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_play_sweeps_is_its_definition(block: int) -> None:
+    for seed in range(30 * block, 30 * block + 30):
+        case = drawn_sweeps(seed)
+        np.testing.assert_array_equal(play_sweeps(*case), play_sweeps_plain(*case), err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_play_blocks_is_its_definition(block: int) -> None:
+    for seed in range(30 * block, 30 * block + 30):
+        case = drawn_blocks(seed)
+        np.testing.assert_array_equal(play_blocks(*case), play_blocks_plain(*case), err_msg=f"seed {seed}")
+
+
+def test_two_passes_by_hand() -> None:
+    """Three steps each; inputs come in 2 cycles, all before the first step, coefficients in 4.
+
+    The first pass begins at 4 and its step lets the second's coefficients set out: they are there at 8,
+    one cycle after the first pass ended at 7.
+    """
+    one = np.array([0, 0])
+    found = play_sweeps_plain(one, np.array([3]), np.array([[2, 2, 2]]), np.array([2]), np.array([4]))
+    assert found.tolist() == [11, 4 + 1, 0]
+
+
+def test_one_block_by_hand() -> None:
+    """Load 5 words, work 10, drain 2, put out 3, a word a cycle: nothing overlaps."""
+    five, ten, three = (np.array([n]) for n in (5, 10, 3))
+    found = play_blocks_plain(five, ten, three, 2, (1, 1), 0)
+    assert found.tolist() == [5 + 10 + 2 + 3, 5, 3, 2, 8]
