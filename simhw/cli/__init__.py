@@ -453,11 +453,20 @@ def tune_(
     """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
     from simhw.cli import tune as tuning
     from simhw.reports.table import listing
+    from simhw.tuning import tune
 
     _data_folder(data)
     read, files, journal = tuning.read_recipe(recipe, output)
     with _progress("tune") as progress:
-        tuned = tuning.run(read, files, journal, data, resume, tuning.command_of(recipe, output), progress)
+        tuned = tune(
+            read,
+            data=data,
+            files=files,
+            journal=journal,
+            resume=resume,
+            command=tuning.command_of(recipe, output),
+            progress=progress,
+        )
     if as_json:
         _print_json(tuning.as_data(tuned))
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from simhw.errors import TuningError
 from simhw.files import check_outputs
 from simhw.tuning import Recipe, Tuned, load_recipe
-from simhw.tuning import tune as search
 
 SUFFIX, JOURNAL = ".yaml", ".search"
 
@@ -31,22 +30,6 @@ def outputs(recipe: Recipe, output: Path) -> list[Path]:
     if len(recipe.budgets) == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{budget:g}{output.suffix}") for budget in recipe.budgets]
-
-
-def run(
-    recipe: Recipe,
-    files: Sequence[Path],
-    journal: Path,
-    data: str | None,
-    resume: bool,
-    command: str,
-    progress: Callable[[int, int, str], None] | None,
-) -> list[Tuned]:
-    """Tune, and write a file for each budget."""
-    tuned = search(recipe, data=data, journal=journal, resume=resume, command=command, progress=progress)
-    for one, file in zip(tuned, files, strict=True):
-        one.tuning.save(file)
-    return tuned
 
 
 def command_of(recipe: str, output: Path) -> str:

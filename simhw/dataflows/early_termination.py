@@ -134,13 +134,13 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 
     def _rounds_of(self, shape: LayerShape) -> int:
         cut = self._portion(shape)
-        turns = -(-len(list(portion_spans(shape, cut))) * shape.batch // self.rows)
+        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
         return shape.groups * turns * len(slices(shape, self.pes.half_words))
 
     def _outputs_held(self, layer: Layer) -> int:
         """Return the most outputs of a layer that one PE computes."""
         shape, cut = layer.shape, self._portion(layer.shape)
-        turns = -(-len(list(portion_spans(shape, cut))) * shape.batch // self.rows)
+        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
         filters = shape.groups * -(-shape.group_out_channels // self.columns)
         return turns * filters * cut.height * cut.width
 
@@ -156,12 +156,12 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         """Return why a layer must run to the end, or None: stopping must leave every output as it is."""
         if self.options.termination == "off":
             return "as the description says"
-        if layer.ordering is None:
-            return "the description asks for no sign_order"
         if layer.activation not in ("relu", "relu6"):
             return "no ReLU follows"
         if len(slices(layer.shape, self.pes.half_words)) > 1:
             return f"a window of {layer.shape.window} inputs does not fit {self.pes.half_words} words"
+        if layer.ordering is None:
+            return "the description asks for no sign_order"
         lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
         if lows.min() == 0:
             return None
@@ -214,7 +214,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             checked_from=np.asarray(order.negatives_from),
             speculates=speculates,
             ordered=True,
-            outputs=self._finished(layer, sums, stopped),
+            outputs=self._finished(layer, sums, stopped if speculates.any() else None),
             details={"termination": "predictive" if speculates.any() else "exact"} | details,
         )
 
@@ -228,8 +228,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             ACTIVATIONS[layer.activation],
             min(round(6 * 2.0**form.fraction), form.highest),
         )
-        if stopped is not None:
-            outputs[stopped != fast.COMPLETE] = 0
+        if stopped is not None:  # what stopped by its sign is below zero, and the ReLU's zero already
+            outputs[stopped == fast.BY_PREDICTION] = 0
         return outputs.astype(np.int8 if form.bits <= 8 else np.int16, copy=False)
 
     # schedule

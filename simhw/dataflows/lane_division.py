@@ -56,7 +56,7 @@ class Division:
         self.rows, self.columns = dataflow.rows, dataflow.columns
         self.cut = Portion(height=mapping["portion_rows"], width=mapping["portion_columns"])
         self.on_chip = {side: mapping.get(side) == ON_CHIP for side in ("inputs", "outputs")}
-        self.spans = list(portion_spans(self.shape, self.cut))
+        self.spans = portion_spans(self.shape, self.cut)
         self.slices = slices(self.shape, self.pes.half_words)
         self.blocks = self.shape.batch * len(self.spans)
         self.turns = -(-self.blocks // self.rows)
@@ -145,7 +145,7 @@ class Moves:
     def __init__(self, division: Division, present: Counts) -> None:
         self.division, shape, options = division, division.shape, division.options
         rows, columns = division.rows, division.columns
-        spans: Counts = np.array(division.spans, dtype=np.int64)
+        spans = division.spans
         pool = division.layer.pool if options.pooling != "none" else None
         windows = spans[:, 2] * spans[:, 3]
         leaving = windows if pool is None else _pooled(pool, shape, spans)
@@ -181,7 +181,8 @@ class Moves:
         self.reads = np.zeros((rows, columns), dtype=np.int64)
         if division.on_chip["inputs"]:  # channel c of a slice lies in column c % columns
             for n in channels.tolist():
-                each = np.bincount(np.arange(n) % columns, minlength=columns)
+                channel: Counts = np.arange(n, dtype=np.int64)
+                each: Counts = np.bincount(channel % columns, minlength=columns)
                 self.reads += of_rows.sum(axis=0)[:, None] * each * shape.groups
         self.pooled = None if pool is None else left.sum(axis=0)[:, None] * own * shape.groups
 

@@ -21,6 +21,7 @@ from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
+from simhw.fast.sign_partition import sign_partition
 from simhw.fast.zeros import nonzero_taps
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "rlc_decode",
     "rlc_encode",
     "rlc_row_words",
+    "sign_partition",
 ]

@@ -181,23 +181,23 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
         np.zeros((columns, most), np.int64),
     )  # fmt: skip
     loaded, used = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
-    pe_end = np.zeros((rows, columns), np.int64)
-    asks = np.zeros(columns + 2, np.int64)
+    pe_end = np.zeros((columns, rows), np.int64)
+    held_back, late = np.zeros((columns, rows), np.int64), np.zeros((columns, rows), np.int64)
+    asks = np.full(columns + 2, -1, np.int64)  # who asks the link, since when: inputs, columns, outputs
     wait_inputs = wait_outputs = moved = pooled = 0
     free_tick = busy = 0
     r = 0
-    at_link = True  # whether inputs of round r are still to come, asked for at `since`
+    at_link = True  # whether inputs of round r are still to come, asked for at `asked_at`
     since = asked_at = np.int64(0)
     begun = np.int64(-1)
-    leaving = np.int64(0)  # words of outputs that ask for the link at `left_since`
-    left_since = written = np.int64(0)
+    leaving = written = np.int64(0)  # words of outputs that are to leave, and when the last ones have
+    first, last = 0, columns  # the columns of which something has changed
     while True:
         moving = True
         while moving:
             moving = False
             if r < rounds and at_link and inputs[r] == 0:
                 at_link = False
-                moving = True
             if r < rounds and not at_link and begun < 0 and leaving == 0:
                 carried = max(since, asked_at + carrying[r])
                 moved += carried - since
@@ -205,32 +205,38 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                 begun = max(carried, written)
                 spans[r, 0] = begun
                 pe_end[:] = begun
-                moving = True
-            if begun < 0:
-                continue
-            ended = True
-            for c in range(columns):
-                while used[c] < min(loaded[c], counts[c, r + 1]):
+                first, last = 0, columns
+            over = begun >= 0
+            for c in range(first, last):
+                while begun >= 0 and used[c] < min(loaded[c], counts[c, r + 1]):
                     k = used[c]
                     rest, u = divmod(which[c, k], units)
-                    s = rest % steps
-                    latest = 0
+                    latest = np.int64(0)
+                    since_asked, ready = asked[c, k], there[c, k]
+                    ends, takes = pe_end[c], work[r, rest % steps, c, u]
                     for p in range(present[r]):
-                        start = max(there[c, k], pe_end[p, c])
-                        held = min(max(asked[c, k] - pe_end[p, c], 0), start - pe_end[p, c])
-                        waits[STREAM, p, c] += held
-                        waits[FILTERS, p, c] += start - pe_end[p, c] - held
-                        pe_end[p, c] = start + work[r, s, c, u, p]
-                        latest = max(latest, pe_end[p, c])
+                        gap = max(ready - ends[p], 0)
+                        held = min(max(since_asked - ends[p], 0), gap)
+                        held_back[c, p] += held
+                        late[c, p] += gap - held
+                        ends[p] += gap + takes[p]
+                        latest = max(latest, ends[p])
                     freed[c, k] = latest
                     used[c] += 1
-                    moving = True
-                ended = ended and used[c] == counts[c, r + 1]
-            if ended:
+                k = loaded[c]
+                asks[1 + c] = -1
+                if k < counts[c, rounds] and (k < room or k - room < used[c]):
+                    asks[1 + c] = there[c, k - 1] if k > 0 else 0
+                    if k >= room:
+                        asks[1 + c] = max(asks[1 + c], freed[c, k - room])
+                over = over and used[c] == counts[c, r + 1]
+            for c in range(columns if over else 0):
+                over = over and used[c] == counts[c, r + 1]
+            if over:
                 end = begun
                 for c in range(columns):
                     for p in range(present[r]):
-                        end = max(end, pe_end[p, c])
+                        end = max(end, pe_end[c, p])
                 spans[r, 1] = end
                 for c in range(columns):
                     for p in range(rows):
@@ -239,26 +245,17 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                         elif counts[c, r + 1] == counts[c, r]:
                             waits[NO_FILTER, p, c] += end - begun
                         else:
-                            waits[BARRIER, p, c] += end - pe_end[p, c]
+                            waits[BARRIER, p, c] += end - pe_end[c, p]
                 pooled += pooling[r]
-                since = asked_at = left_since = written = end + pooling[r]
+                since = asked_at = written = end + pooling[r]
                 leaving = outputs[r]
                 r += 1
-                begun = -1
+                begun = np.int64(-1)
                 at_link = r < rounds
                 moving = True
-        # who asks the link next, and since when
-        asks[:] = -1
-        if r < rounds and at_link:
-            asks[0] = since
-        for c in range(columns):
-            k = loaded[c]
-            if k < counts[c, rounds] and (k < room or k - room < used[c]):
-                asks[1 + c] = there[c, k - 1] if k > 0 else 0
-                if k >= room:
-                    asks[1 + c] = max(asks[1 + c], freed[c, k - room])
-        if leaving:
-            asks[columns + 1] = left_since
+                first = last = 0
+        asks[0] = asked_at if r < rounds and at_link else -1
+        asks[columns + 1] = written if leaving else -1
         who = -1
         for q in range(columns + 2):
             if asks[q] >= 0 and (who < 0 or asks[q] < asks[who]):
@@ -276,6 +273,7 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
         free_tick = start + words
         end_at = -(-free_tick * clock[0] // clock[1])
         busy += end_at - -(-start * clock[0] // clock[1])
+        first = last = 0
         if who == 0:
             wait_inputs += end_at + latency - since
             since = end_at + latency
@@ -284,9 +282,11 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             asked[who - 1, loaded[who - 1]] = asks[who]
             there[who - 1, loaded[who - 1]] = end_at + latency
             loaded[who - 1] += 1
+            first, last = who - 1, who
         else:
-            leaving = 0
+            leaving = np.int64(0)
             written = end_at + latency
+    waits[STREAM], waits[FILTERS] = held_back.T, late.T
     wait_outputs += max(written - since, 0)
     cycles = max(since, written)
     return np.array([cycles, wait_inputs, moved, wait_outputs, pooled, busy], np.int64), waits, spans

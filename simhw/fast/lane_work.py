@@ -19,10 +19,10 @@ def deal_lanes_plain(
 
     macs [N, M, P] says after how many products each of P windows of N maps stops in each of M filters,
     which come in `groups`. From product checked_from[m] on a check follows each; a window of a filter that
-    speculates[m] is looked at once more. places [B, G, L] deals the windows of a map: portion, group, lane
-    (-1: none). A round gives each of `rows` one portion of a map, and each column its filters one after
-    another: filter m of a group is in column m % columns, step m // columns. With `spread` there is one
-    portion, all rows have it, and filters go round all PEs.
+    speculates[m] is looked at once more. places [B, G, L] deals the windows of a map: portion, group, lane;
+    -1 stands for none, after all windows. A round gives each of `rows` one portion of a map, and each column
+    its filters one after another: filter m of a group is in column m % columns, step m // columns. With
+    `spread` there is one portion, all rows have it, and filters go round all PEs.
 
     The K products of a window, `edges` [S + 1] from 0 to K, come in S slices, a round each. Filters are
     loaded in units of `unit` products, of which `room` fit the buffers; the loader looks ahead no further
@@ -177,6 +177,21 @@ def deal_lanes(
     for b in range(portions):
         while held[b] < most and places[b, held[b], 0] >= 0:
             held[b] += 1
+    windows = np.zeros((portions, most), np.int64)  # of each group: they have the first lanes
+    dealt = np.zeros((portions, lanes), np.int64)
+    for b in range(portions):
+        for j in range(held[b]):
+            for lane in range(lanes):
+                windows[b, j] += places[b, j, lane] >= 0
+                dealt[b, lane] += places[b, j, lane] >= 0
+    adjacent = np.zeros((portions, most), np.bool_)
+    for b in range(portions if lanes == 4 else 0):
+        for j in range(held[b]):
+            adjacent[b, j] = windows[b, j] == 4
+            for lane in range(1, windows[b, j]):
+                adjacent[b, j] &= places[b, j, lane] == places[b, j, 0] + lane
+    busy, checks = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    waiting = np.zeros(lanes, np.int64)
     paces = np.zeros((rows, most), np.int64)
     mine = np.zeros(rows, np.int64)  # groups of each row; 0 where it has none
     which = np.zeros(rows, np.int64)  # filter
@@ -200,25 +215,49 @@ def deal_lanes(
                         mine[p] = held[b]
                         deepest = max(deepest, held[b])
                         counts, start = macs[n, which[p]], checked_from[which[p]]
+                        busy[:] = 0
+                        checks[:] = 0
+                        waiting[:] = 0
+                        together_for = 0
+                        b0 = b1 = b2 = b3 = k0 = k1 = k2 = k3 = np.int64(0)
                         for j in range(held[b]):
-                            pace = 0
-                            for lane in range(lanes):
-                                if places[b, j, lane] >= 0:
-                                    pace = max(pace, counts[places[b, j, lane]])
+                            pace = np.int64(0)
+                            if adjacent[b, j]:  # four windows side by side, as almost all are: registers
+                                at = places[b, j, 0]
+                                m0, m1 = np.int64(counts[at]), np.int64(counts[at + 1])
+                                m2, m3 = np.int64(counts[at + 2]), np.int64(counts[at + 3])
+                                pace = max(max(m0, m1), max(m2, m3))
+                                b0, b1, b2, b3 = b0 + m0, b1 + m1, b2 + m2, b3 + m3
+                                k0, k1 = k0 + max(m0 - start, 0), k1 + max(m1 - start, 0)
+                                k2, k3 = k2 + max(m2 - start, 0), k3 + max(m3 - start, 0)
+                                paces[p, j] = pace
+                                together_for += pace
+                                furthest = max(furthest, pace)
+                                continue
+                            for lane in range(windows[b, j]):
+                                own = np.int64(counts[places[b, j, lane]])
+                                pace = max(pace, own)
+                                busy[lane] += own
+                                checks[lane] += max(own - start, 0)
+                            for lane in range(windows[b, j], lanes):
+                                waiting[lane] += pace
                             paces[p, j] = pace
+                            together_for += pace
                             furthest = max(furthest, pace)
-                            by_pe[READS, p, c] += pace
-                            for lane in range(lanes):
-                                if places[b, j, lane] < 0:
-                                    by_lane[NO_WINDOW, p, c, lane] += pace
-                                    continue
-                                own = counts[places[b, j, lane]]
-                                by_lane[BUSY, p, c, lane] += own
-                                by_lane[LOCKSTEP, p, c, lane] += pace - own
-                                by_lane[CHECKS, p, c, lane] += max(own - start, 0)
-                                by_lane[WINDOWS, p, c, lane] += 1
-                                if speculates[which[p]]:
-                                    by_lane[PREDICTS, p, c, lane] += 1
+                        if lanes == 4:
+                            busy[0], busy[1] = busy[0] + b0, busy[1] + b1
+                            busy[2], busy[3] = busy[2] + b2, busy[3] + b3
+                            checks[0], checks[1] = checks[0] + k0, checks[1] + k1
+                            checks[2], checks[3] = checks[2] + k2, checks[3] + k3
+                        by_pe[READS, p, c] += together_for
+                        for lane in range(lanes):
+                            by_lane[BUSY, p, c, lane] += busy[lane]
+                            by_lane[NO_WINDOW, p, c, lane] += waiting[lane]
+                            by_lane[LOCKSTEP, p, c, lane] += together_for - busy[lane] - waiting[lane]
+                            by_lane[CHECKS, p, c, lane] += checks[lane]
+                            by_lane[WINDOWS, p, c, lane] += dealt[b, lane]
+                            if speculates[which[p]]:
+                                by_lane[PREDICTS, p, c, lane] += dealt[b, lane]
                     if not present:
                         continue
                     for s in range(cuts):
@@ -236,6 +275,53 @@ def deal_lanes(
                                         reach = max(reach, paces[p, stream])
                             used = (max(min(reach, end) - first, 0) + whole - 1) // whole
                             fetched = min(total, used + room - 1)
+                            if deepest == 1 and cuts == 1 and not staged:
+                                # sums stay in their lanes: no parking, and one pace is everyone's
+                                for i in range(fetched):
+                                    low = i * whole
+                                    high = min(low + whole, end)
+                                    words[r, step, c, u] = (high - low) * (present if spread else 1)
+                                    slowest = max(min(reach, high) - low, 0)
+                                    for p in range(rows):
+                                        own = max(min(paces[p, 0], high) - low, 0) if mine[p] else 0
+                                        work[r, step, c, u, p] = slowest if together and mine[p] else own
+                                        if together and mine[p]:
+                                            by_pe[STREAM, p, c] += slowest - own
+                                        if mine[p]:
+                                            by_pe[DRAWN, p, c] += high - low
+                                    sent += (high - low) * (present if spread else 1)
+                                    u += 1
+                                continue
+                            if cuts == 1 and not together and not staged:
+                                for i in range(fetched):
+                                    words[r, step, c, i] = min((i + 1) * whole, end) - i * whole
+                                    words[r, step, c, i] *= present if spread else 1
+                                drawn = min(fetched * whole, end)
+                                sent += drawn * (present if spread else 1)
+                                for p in range(rows):
+                                    if mine[p]:
+                                        by_pe[DRAWN, p, c] += drawn
+                                    counts = macs[images_of[p], which[p]]
+                                    for j in range(mine[p]):
+                                        low, i, pace = 0, 0, paces[p, j]
+                                        going = 0  # windows that went on at the end of the unit before
+                                        while low < pace:
+                                            high = min(low + whole, end)
+                                            took[p] = min(pace, high) - low
+                                            if going:
+                                                by_pe[TAKEN, p, c] += going
+                                                by_pe[PARKING, p, c] += park
+                                                took[p] += park
+                                            going = 0
+                                            if pace > high and mine[p] > 1:
+                                                for lane in range(windows[portions_of[p], j]):
+                                                    going += counts[places[portions_of[p], j, lane]] > high
+                                                by_pe[PARKED, p, c] += going
+                                                by_pe[PARKING, p, c] += park
+                                                took[p] += park
+                                            work[r, step, c, i, p] += took[p]
+                                            low, i = high, i + 1
+                                continue
                             for i in range(fetched):
                                 low = first + i * whole
                                 high = min(low + whole, end)

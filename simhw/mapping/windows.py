@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,22 +80,26 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
     new group with each row, `blocks` takes the squarest blocks of windows.
     """
     pitch = shape.out_width
-    spans = list(portion_spans(shape, cut))
-    dealt = {size: _dealt(*size, pitch, lanes, grouping) for size in {span[2:] for span in spans}}
-    most = max(len(groups) for groups in dealt.values())
-    places = np.full((len(spans), most, lanes), -1, dtype=np.int32)
-    for portion, (top, left, *size) in enumerate(spans):
-        groups = dealt[size[0], size[1]]
-        places[portion, : len(groups)] = np.where(groups < 0, -1, groups + top * pitch + left)
+    spans = portion_spans(shape, cut)
+    corners = spans[:, 0] * pitch + spans[:, 1]
+    sizes = sorted(set(zip(spans[:, 2].tolist(), spans[:, 3].tolist(), strict=True)), reverse=True)
+    dealt = [_dealt(height, width, pitch, lanes, grouping) for height, width in sizes]
+    places = np.full((len(spans), max(map(len, dealt)), lanes), -1, dtype=np.int32)
+    for (height, width), groups in zip(sizes, dealt, strict=True):
+        own = np.flatnonzero((spans[:, 2] == height) & (spans[:, 3] == width))
+        places[own, : len(groups)] = np.where(groups < 0, -1, groups + corners[own, None, None])
     return places
 
 
-def portion_spans(shape: LayerShape, cut: Portion) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (first row, first column, rows, columns) of a map's portions."""
+def portion_spans(shape: LayerShape, cut: Portion) -> NDArray[np.int64]:
+    """Return [first row, first column, rows, columns] of each of a map's portions, row by row."""
     high, wide = shape.out_height, shape.out_width
-    for top in range(0, high, cut.height):
-        for left in range(0, wide, cut.width):
-            yield top, left, min(cut.height, high - top), min(cut.width, wide - left)
+    tops, lefts = np.arange(0, high, cut.height), np.arange(0, wide, cut.width)
+    spans = np.empty((len(tops), len(lefts), 4), dtype=np.int64)
+    spans[..., 0], spans[..., 1] = tops[:, None], lefts
+    spans[..., 2] = np.minimum(cut.height, high - tops)[:, None]
+    spans[..., 3] = np.minimum(cut.width, wide - lefts)
+    return spans.reshape(-1, 4)
 
 
 def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> NDArray[np.int64]:

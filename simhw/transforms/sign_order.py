@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simhw.errors import TransformError, did_you_mean
+from simhw.fast import sign_partition
 
 NEGATIVES = ("original", "magnitude")  # orders within the negative weights
 
@@ -57,14 +58,17 @@ def apply(weights: np.ndarray, negatives: str = "original", *, where: str = "sig
     """
     check_negatives(negatives, where)
     flat = flatten(weights)
-    order = sign_ranks(flat, negatives).argsort(axis=1, kind="stable")
+    ordered, order, firsts = sign_partition(flat)
+    if negatives == "magnitude":
+        order = sign_ranks(flat, negatives).argsort(axis=1, kind="stable").astype(np.int32)
+        ordered = np.take_along_axis(flat, order, axis=1)
     filters = len(flat)
     return Ordering(
-        weights=np.take_along_axis(flat, order, axis=1),
-        order=order.astype(np.int32),
+        weights=ordered,
+        order=order,
         prefix=np.zeros(filters, np.int32),
         thresholds=np.zeros(filters, np.int64),
-        negatives_from=(flat >= 0).sum(axis=1, dtype=np.int32),
+        negatives_from=firsts,
         shape=tuple(weights.shape),
     )
 

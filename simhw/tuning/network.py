@@ -17,6 +17,7 @@ import numpy as np
 
 from simhw.errors import TuningError
 from simhw.fast import BY_PREDICTION, NONE, RELU, RELU6, conv_accumulate, early_termination, requantize
+from simhw.reference import datasets
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph, calibrate, quantize_params
 from simhw.reference.numbers import quantize, storage_dtype
@@ -362,9 +363,7 @@ def network_of(
             provenance=source.provenance,
         )
     chosen = images or Images(1)
-    asked = {"images": chosen.images, "first": chosen.first, "split": chosen.split}
-    seed = source.weights.seed
-    batch = load_inputs(source, data, seed=seed, **asked)
+    batch = load_images(source, chosen, data)
     graph, params, origin = load_params(source, weights, data)
     graph, params = fuse(graph, params)
     formats = calibrate(graph, params, batch.pixels, 16)
@@ -378,4 +377,16 @@ def network_of(
         labels=batch.labels,
         digests={"network": one.digests["network"], "inputs": sha256_of(image_digests_of(batch.pixels))},
         provenance={"weights": origin, "inputs": batch.source},
+    )
+
+
+def load_images(workload: Workload, images: Images, data: str | Path | None = None) -> datasets.Images:
+    """Return some images of a workload's data, as the network wants them, and their labels."""
+    return load_inputs(
+        workload,
+        data,
+        images=images.images,
+        first=images.first,
+        split=images.split,
+        seed=workload.weights.seed,
     )

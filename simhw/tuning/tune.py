@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,21 @@ from simhw.description.tunings import Speculation, digests_of
 from simhw.errors import TuningError
 from simhw.trace import sha256_of
 from simhw.tuning.journal import Journal
-from simhw.tuning.measure import Measured, evaluate, run_exact
-from simhw.tuning.network import Network, network_of
+from simhw.tuning.measure import Exact, Measured, evaluate, run_exact
+from simhw.tuning.network import Network, load_images, network_of
 from simhw.tuning.recipe import Recipe, load_recipe
 from simhw.tuning.search import (
     Case,
+    ParamCNN,
+    ParamL,
+    Simulated,
     global_optimization_pass,
     kernel_profiling_pass,
     local_optimization_pass,
 )
 
 Progress = Callable[[int, int, str], None]
+LATER = ("measure", "steps")  # settings of a recipe that change no answer that a search keeps
 
 
 @dataclass(frozen=True)
@@ -39,40 +43,49 @@ def tune(
     *,
     data: str | Path | None = None,
     weights: str | Path | None = None,
+    files: Sequence[str | Path] = (),
     journal: str | Path | None = None,
     resume: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> list[Tuned]:
-    """Return a tuning for each budget of a recipe, the smallest first.
+    """Return a tuning for each budget of a recipe, the smallest first, and save them to `files` if given.
 
-    The search is greedy, and of a larger budget may end with more operations than of a smaller one: then
-    the larger one has the smaller one's parameters, and its `reached` says from which budget they are.
+    The search is greedy, and may end with more operations where layers by themselves were allowed a larger
+    loss. So a budget's last pass is run with the configurations of each smaller budget, too, and the fewest
+    operations count; `reached` says of which budget the configurations are. With one budget it is the
+    algorithm as it stands.
+
     `journal` is a file in which the search is kept as it goes; with `resume` one that was broken off goes
-    on, and ends as it would have. It is removed at the end. `command` is noted in the tunings. `progress`
-    is told (steps done, steps in all, what is done).
+    on, and ends as it would have. It is removed when all is done and saved. `command` is noted in the
+    tunings. `progress` is told (steps done, steps in all, what is done).
     """
     chosen = load_recipe(recipe)
     network = network_of(chosen.workload, chosen.optimize, data, weights)
     _refuse_unfit(chosen, network)
+    if chosen.measure is not None:  # what is not there is told now, and not after the search
+        load_images(chosen.workload, chosen.measure, data)
     digests = digests_of(network)
-    search = sha256_of([chosen.to_dict(), digests, network.digests["inputs"], simhw.__version__])
+    asked = {name: value for name, value in chosen.to_dict().items() if name not in LATER}
+    search = sha256_of([asked, digests, network.digests["inputs"], simhw.__version__])
     book = Journal(journal, search, resume=resume)
     try:
         case = Case(network, chosen, book)
-        tunings = _tunings(case, digests, command, progress)
+        tuned = [Tuned(tuning, None) for tuning in _tunings(case, digests, command, progress)]
     finally:
         book.close()
-    tuned = [Tuned(tuning, None) for tuning in tunings]
     if chosen.measure is not None:
         exact = run_exact(chosen.workload, chosen.measure, data=data, weights=weights, progress=progress)
-        measured = [evaluate(tuning, exact, progress=progress) for tuning in tunings]
-        tuned = [
-            Tuned(replace(tuning, reached={**tuning.reached, "measured": _summary(chosen, one)}), one)
-            for tuning, one in zip(tunings, measured, strict=True)
-        ]
+        tuned = [_measured(one.tuning, exact, progress) for one in tuned]
+    for one, file in zip(tuned, files, strict=bool(files)):
+        one.tuning.save(file)
     book.remove()
     return tuned
+
+
+def _measured(tuning: Tuning, exact: Exact, progress: Progress | None) -> Tuned:
+    found = evaluate(tuning, exact, progress=progress)
+    return Tuned(replace(tuning, reached={**tuning.reached, "measured": _summary(found)}), found)
 
 
 def _refuse_unfit(recipe: Recipe, network: Network) -> None:
@@ -91,45 +104,49 @@ def _refuse_unfit(recipe: Recipe, network: Network) -> None:
 
 
 def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progress | None) -> list[Tuning]:
-    found: list[Tuning] = []
+    tunings: list[Tuning] = []
+    lists: dict[float, ParamL] = {}
+    best: tuple[dict[str, Speculation], dict[str, Any]] | None = None
     for budget in case.recipe.budgets:
-        layers, reached = _for_budget(case, budget, progress)
-        if found and found[-1].reached["macs"] <= reached["macs"]:
-            layers, reached = dict(found[-1].layers), dict(found[-1].reached)
+        limit = case.limit(budget)
+        param_k = kernel_profiling_pass(case, limit, progress)
+        lists[budget] = local_optimization_pass(case, limit, param_k, progress)
+        allowed = case.allowed(budget, case.network.images)
+        for own, param_l in lists.items():
+            param_cnn, found = global_optimization_pass(case, allowed, param_l, progress)
+            if best is None or found.macs < best[1]["macs"]:
+                best = _speculations(param_cnn), {"layers_budget": own, **_reached(case, found)}
+        assert best is not None  # a budget has itself
         made = {"simhw": simhw.__version__, "command": command, **case.network.provenance}
-        found.append(
+        tunings.append(
             Tuning(
                 name=f"{case.recipe.workload.name}-{budget:g}",
                 workload=case.recipe.workload.name,
                 digests=digests,
-                layers=layers,
+                layers=best[0],
                 recipe={"budget": budget, **case.recipe.to_dict()},
-                reached=reached,
+                reached=best[1],
                 made={name: value for name, value in made.items() if value},
             )
         )
-    return found
+    return tunings
 
 
-def _for_budget(
-    case: Case, budget: float, progress: Progress | None
-) -> tuple[dict[str, Speculation], dict[str, Any]]:
-    """Return what each layer that predicts has, and what the network did with it."""
-    limit = case.limit(budget)
-    param_k = kernel_profiling_pass(case, limit, progress)
-    param_l = local_optimization_pass(case, limit, param_k, progress)
-    allowed = case.allowed(budget, case.network.images)
-    param_cnn, found = global_optimization_pass(case, allowed, param_l, progress)
-    layers = {
+def _speculations(param_cnn: ParamCNN) -> dict[str, Speculation]:
+    """Return what each layer that predicts has."""
+    return {
         name: Speculation(
             tuple(param.threshold for param in one.params), tuple(param.groups for param in one.params)
         )
         for name, one in param_cnn.items()
         if not all(param.is_exact for param in one.params)
     }
+
+
+def _reached(case: Case, found: Simulated) -> dict[str, Any]:
+    """Return what the network did with it on the images it was tuned with."""
     images = case.network.images
-    reached = {
-        "budget": budget,
+    return {
         "images": images,
         "lost_images": found.lost,
         "loss": round(100 * found.lost / images, 4),
@@ -137,10 +154,9 @@ def _for_budget(
         "exact_macs": case.exact_network().macs,
         "macs": found.macs,
     }
-    return layers, reached
 
 
-def _summary(recipe: Recipe, measured: Measured) -> dict[str, Any]:
+def _summary(measured: Measured) -> dict[str, Any]:
     shares = {
         "exact_accuracy": measured.exact_accuracy,
         "accuracy": measured.accuracy,

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toys import branching, one_layer
+from toys import branching, grouped, one_layer
 
 from simhw.fast import BY_PREDICTION, early_termination_plain
 from simhw.transforms import sign_order, speculation
@@ -213,7 +213,8 @@ def by_definition(layer, inputs, ordering, shape):
         ordering.negatives_from, layer.weights.shape[2:], shape.stride, shape.pad, shape.dilation,
         shape.groups,
     )  # fmt: skip
-    outputs = np.where(stopped == BY_PREDICTION, 0, np.clip(sums, 0, 32767)).astype(np.int16)
+    highest = 6 if layer.activation == "relu6" else 32767
+    outputs = np.where(stopped == BY_PREDICTION, 0, np.clip(sums, 0, highest)).astype(np.int16)
     return outputs, macs
 
 
@@ -291,9 +292,13 @@ def retold_algorithm(network, tried, limit):
     return found, told.lost(found), macs
 
 
-@pytest.mark.parametrize(("seed", "budget"), list(product(range(4), BUDGETS)))
-def test_the_passes_do_what_a_plain_retelling_does(seed, budget):
-    network = branching(seed)
+NETWORKS = [(branching, 0), (branching, 1), (branching, 2), (grouped, 0), (grouped, 3)]
+
+
+@pytest.mark.parametrize(("network", "budget"), list(product(NETWORKS, BUDGETS)))
+def test_the_passes_do_what_a_plain_retelling_does(network, budget):
+    toy, seed = network
+    network = toy(seed)
     own = case(network)
     assert [layer.name for layer in own.layers] == ["a", "b"]
     limit = own.limit(budget)

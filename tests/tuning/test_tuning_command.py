@@ -6,15 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import simhw
 from simhw.cli import app
 from simhw.description import load_tuning
-from simhw.errors import TuningError
+from simhw.errors import DataError, TuningError
 from simhw.trace import Trace
-from simhw.tuning import load_recipe, tune
+from simhw.tuning import load_recipe, network_of, tune
 from simhw.tuning.journal import Journal
+from simhw.tuning.search import (
+    Case,
+    global_optimization_pass,
+    kernel_profiling_pass,
+    local_optimization_pass,
+)
 
 RECIPE = """\
 workload: lenet_digits
@@ -68,7 +75,20 @@ def test_a_larger_budget_never_takes_more_operations(tuned):
     assert taken == sorted(taken, reverse=True)
     assert taken[0] <= tuned[0].tuning.reached["exact_macs"]
     for one in tuned:
-        assert one.tuning.reached["budget"] <= one.tuning.recipe["budget"]
+        assert one.tuning.reached["layers_budget"] <= one.tuning.recipe["budget"]
+
+
+def test_a_budget_has_the_best_of_its_own_and_the_smaller_budgets_layers(tuned):
+    own = load_recipe(yaml.safe_load(RECIPE))
+    case = Case(network_of(own.workload, own.optimize), own, Journal(None, ""))
+    lists = []
+    for one, budget in zip(tuned, own.budgets, strict=True):
+        limit = case.limit(budget)
+        lists.append(local_optimization_pass(case, limit, kernel_profiling_pass(case, limit)))
+        allowed = case.allowed(budget, 40)
+        taken = [global_optimization_pass(case, allowed, param_l)[1].macs for param_l in lists]
+        assert one.tuning.reached["macs"] <= min(taken)
+        assert one is not tuned[0] or one.tuning.reached["macs"] == taken[0]
 
 
 def test_what_was_reached_is_what_measuring_the_same_images_finds(tuned):
@@ -99,6 +119,29 @@ def test_the_same_recipe_gives_the_same_tunings(recipe, tuned):
     assert texts(tune(recipe, command="simhw tune small.yaml -o t.yaml")) == texts(tuned)
 
 
+def test_images_that_are_not_there_are_told_before_the_search(recipe, tmp_path):
+    too_many = {**yaml.safe_load(RECIPE), "measure": {"first": 300, "images": 100}}
+    told = []
+    with pytest.raises(DataError) as refused:
+        tune(load_recipe(too_many), journal=tmp_path / "j", progress=lambda *now: told.append(now))
+    assert str(refused.value) == (
+        "digits (test): holds 360 images; wants at most that many, got 100 images from number 300 on"
+    )
+    assert told == []
+    assert not (tmp_path / "j").exists()
+
+
+def test_the_search_is_kept_until_the_tunings_are_saved(recipe, tmp_path):
+    files = [tmp_path / name for name in ("a.yaml", "b.yaml", "no/c.yaml")]
+    with pytest.raises(TuningError):
+        tune(recipe, files=files, journal=tmp_path / "j")
+    assert (tmp_path / "j").exists()
+    (tmp_path / "no").mkdir()
+    tune(recipe, files=files, journal=tmp_path / "j", resume=True)
+    assert all(file.exists() for file in files)
+    assert not (tmp_path / "j").exists()
+
+
 # broken off
 
 
@@ -126,6 +169,29 @@ def test_a_search_that_was_broken_off_ends_as_it_would_have(recipe, tuned, tmp_p
     again = tune(recipe, journal=journal, resume=True, command="simhw tune small.yaml -o t.yaml")
     assert texts(again) == texts(tuned)
     assert not journal.exists()
+
+
+def test_a_search_may_go_on_with_other_budgets_and_images_to_measure(recipe, tuned, tmp_path):
+    journal = tmp_path / "j.search"
+    steps = []
+
+    def stop(*now):
+        steps.append(now)
+        if len(steps) == 40:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        tune(recipe, journal=journal, progress=stop)
+    other = {**yaml.safe_load(RECIPE), "budgets": [5], "measure": {"images": 7}, "steps": "bisect"}
+    again = tune(load_recipe(other), journal=journal, resume=True)
+    assert again[0].measured.images == 7
+    assert again[0].tuning.layers == tune(load_recipe(other))[0].tuning.layers
+    steps.clear()
+    with pytest.raises(KilledError):
+        tune(recipe, journal=journal, progress=stop)
+    with pytest.raises(TuningError) as refused:
+        tune(load_recipe({**other, "seed": 4}), journal=journal, resume=True)
+    assert str(refused.value).startswith(f"{journal}: belongs to another search: ")
 
 
 def test_what_was_found_is_not_asked_again(tmp_path):

@@ -32,7 +32,7 @@ def network(nodes, params, inputs, labels=None, name="toy") -> Network:
     )
 
 
-def conv(name, reads, filters, kernel=1, activation="relu", **attrs) -> Node:
+def conv(name, reads, filters, kernel=1, activation: str | None = "relu", **attrs) -> Node:
     attrs |= {"out_channels": filters, "kernel": kernel, "activation": activation}
     return Node(name, "conv", (reads,), attrs)
 
@@ -63,9 +63,26 @@ def branching(seed: int, images: int = 24) -> Network:
     shapes = {"a": (3, 2, 3, 3), "b": (4, 3, 3, 3), "c": (4, 3, 1, 1), "classes": (5, 36, 1, 1)}
     params = {f"{name}.weights": rng.integers(-9, 9, shape) for name, shape in shapes.items()}
     params |= {f"{name}.bias": rng.integers(-20, 20, shape[0]) for name, shape in shapes.items()}
-    inputs = rng.integers(0, 9, (images, 2, 6, 6))
-    made = network(nodes, params, inputs)
-    # most labels are what the network says, so that there is something to lose
-    labels = made.predictions({})
-    labels[rng.random(images) < 0.2] = 0
+    return labelled(nodes, params, rng.integers(0, 9, (images, 2, 6, 6)), rng)
+
+
+def grouped(seed: int, images: int = 24) -> Network:
+    """A convolution in two groups with a stride, one of a channel each with holes, and five classes."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        conv("a", "input", 4, 3, groups=2, stride=2, activation="relu6"),
+        conv("b", "a", 4, 2, groups=4, dilation=2),
+        Node("flatten", "flatten", ("b",), {}),
+        Node("classes", "linear", ("flatten",), {"out_channels": 5}),
+    ]
+    shapes = {"a": (4, 2, 3, 3), "b": (4, 1, 2, 2), "classes": (5, 16, 1, 1)}
+    params = {f"{name}.weights": rng.integers(-9, 9, shape) for name, shape in shapes.items()}
+    params |= {f"{name}.bias": rng.integers(-20, 20, shape[0]) for name, shape in shapes.items()}
+    return labelled(nodes, params, rng.integers(0, 9, (images, 4, 9, 9)), rng)
+
+
+def labelled(nodes, params, inputs, rng) -> Network:
+    """Most labels are what the network says, so that there is something to lose."""
+    labels = network(nodes, params, inputs).predictions({})
+    labels[rng.random(len(inputs)) < 0.2] = 0
     return network(nodes, params, inputs, labels)

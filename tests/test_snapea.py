@@ -1,0 +1,137 @@
+"""SnaPEA as a machine that ships: outputs untouched, predictions as tuned, its inputs checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from simhw.accelerator import simulate
+from simhw.description import load_accelerator
+from simhw.errors import DescriptionError, TuningError
+from simhw.trace import Trace
+from simhw.workload import export, load_workload
+
+DATA = os.environ.get("SIMHW_DATA")
+NETWORKS = ("squeezenet_v1_1", "alexnet_conv", "lenet5_mnist", "resnet20_cifar10")
+TRACE, TUNING = "lenet_digits", "lenet_digits-1"
+
+
+def real(name: str) -> Trace:
+    workload = load_workload(name)
+    if DATA is None or not (Path(DATA) / str(workload.weights.file)).exists():
+        pytest.skip(f"SIMHW_DATA names no folder with {workload.weights.file}")
+    return export(workload, images=1)
+
+
+@pytest.mark.parametrize("signed", ["whole", "shift"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_exact_mode_changes_no_output_of_a_real_network(name: str, signed: str) -> None:
+    result = simulate("snapea", real(name), overrides={"options.signed_inputs": signed})
+    assert result.exact
+    assert [layer.name for layer in result.layers if layer.output_matches is not True] == []
+    assert sum(layer.details["macs_cut"] for layer in result.layers) > 0
+
+
+@pytest.mark.parametrize("negatives", ["original", "magnitude"])
+def test_the_largest_negatives_first_stop_no_later(negatives: str) -> None:
+    cut = {
+        order: sum(
+            layer.details["macs_cut"]
+            for layer in simulate("snapea", TRACE, overrides={"options.negatives": order}).layers
+        )
+        for order in ("original", negatives)
+    }
+    assert cut[negatives] >= cut["original"]
+
+
+def test_engines_agree_on_a_tuned_network() -> None:
+    fast, slow = (simulate("snapea", TRACE, tuning=TUNING, engine=e) for e in ("compiled", "stepped"))
+    assert fast.cycles == slow.cycles
+    for one, two in zip(fast.layers, slow.layers, strict=True):
+        assert dict(one.actions) == dict(two.actions)
+        assert dict(one.activity) == dict(two.activity)
+        assert one.output_error == two.output_error
+        for key, value in two.details.items():
+            assert one.details[key] == value
+
+
+def test_predictions_cut_more_and_are_booked() -> None:
+    exact, tuned = simulate("snapea", TRACE), simulate("snapea", TRACE, tuning=TUNING)
+    assert not tuned.exact
+    assert tuned.layers[0].details["termination"] == "predictive"
+    assert tuned.layers[0].details["windows_stopped_by_prediction"] > 0
+    assert sum(x.macs_executed for x in tuned.layers) < sum(x.macs_executed for x in exact.layers)
+    assert tuned.digests["tuning"] != exact.digests.get("tuning")
+    predicted = [layer for layer in tuned.layers if layer.details["termination"] == "predictive"]
+    assert all("mispredictions" in layer.details for layer in predicted)
+
+
+def test_no_output_is_further_off_than_the_largest_prediction_missed() -> None:
+    """In an open loop a layer reads what the reference read, so all that it loses it loses by prediction."""
+    for layer in simulate("snapea", TRACE, tuning=TUNING).layers:
+        if layer.output_error is None:
+            continue
+        assert layer.details["mispredictions"] > 0
+        step = 2.0**-8  # an output's last place, by which rounding may move it
+        assert layer.output_error["max"] <= layer.details["mispredicted_max"] + step
+
+
+def test_a_tuning_needs_a_machine_that_predicts() -> None:
+    with pytest.raises(
+        DescriptionError,
+        match=r"^tuning: eyeriss predicts nothing; wants an accelerator with transforms: \[sign_order\], "
+        r"such as snapea$",
+    ):
+        simulate("eyeriss", TRACE, tuning=TUNING)
+
+
+def test_a_tuning_needs_termination() -> None:
+    with pytest.raises(DescriptionError, match=r"^tuning: snapea has options.termination off; wants exact$"):
+        simulate("snapea", TRACE, tuning=TUNING, overrides={"options.termination": "off"})
+
+
+def test_a_tuning_of_another_network_or_other_weights_is_refused() -> None:
+    trace = export(load_workload("cifar10_quick"), images=1, data="synthetic", weights="random")
+    with pytest.raises(
+        TuningError, match=r"made for another network, of lenet_digits, and not for cifar10_quick"
+    ):
+        simulate("snapea", trace, tuning=TUNING)
+    with pytest.raises(
+        TuningError, match=r"made for other weights, of lenet5_mnist, and not for lenet_digits"
+    ):
+        simulate("snapea", TRACE, tuning="lenet5_mnist-1")
+
+
+def test_a_network_without_relus_has_nothing_to_terminate_and_says_so() -> None:
+    workload = load_workload("lenet5_tolba")  # sigmoids
+    trace = export(workload, images=1, data="synthetic", weights="random")
+    result = simulate("snapea", trace)
+    assert {layer.details["termination"] for layer in result.layers} == {"off: no ReLU follows"}
+    assert result.outputs_match
+
+
+def test_layers_that_follow_each_other_keep_activations_where_they_fit() -> None:
+    """conv1 feeds conv2 through a pooling only, and both fit half a memory in one round."""
+    kept = {layer.name: layer.mapping for layer in simulate("snapea", TRACE).layers}
+    assert kept["conv1"]["inputs"] == "dram"
+    assert all(kept[name]["inputs"] == "chip" for name in ("conv2", "fc1", "fc2", "fc3"))
+    assert kept["fc3"]["outputs"] == "dram"
+    small = simulate("snapea", TRACE, overrides={"components.pes.io_kib": 1.0})
+    assert small.layers[1].mapping["inputs"] == "dram"
+    assert small.outputs_match
+
+
+def test_the_machine_of_the_table_has_256_multipliers_and_a_quarter_more_than_a_megabyte() -> None:
+    description = load_accelerator("snapea")
+    built = description.structure()["pes"]
+    assert built["multipliers"] == built["adders"] == 256
+    # 64 PEs of 20 KB, and two buffers of 0.5 KB each
+    assert built["sram_bits"] == 64 * (20 + 0.5 + 0.5) * 1024 * 8
+
+
+def test_without_values_time_is_the_same() -> None:
+    whole, timed = simulate("snapea", TRACE), simulate("snapea", TRACE, values=False)
+    assert whole.cycles == timed.cycles
+    assert timed.outputs_match is None
