@@ -575,3 +575,40 @@ def test_engines_agree_on_many_legal_mappings(block: int) -> None:
         letters = None if case is None else drawn_mapping(random.Random(seed), *case)
         if case is not None and letters is not None:
             assert_alike(*case, letters)
+
+
+@pytest.mark.parametrize("seed", range(0, 80, 3))
+def test_the_mappers_own_mapping_is_legal(seed: int) -> None:
+    case = drawn(seed)
+    if case is None:
+        return
+    machine, layer = case
+    kind, _ = machine.kinds
+    dataflow = kind(machine.parts, machine.options, 500.0)
+    (phase,) = plan_of(machine, layer)
+    grouping = dataflow.grouping(layer.shape, layer.fit)
+    assert faults(ReuseMapping(**phase.mapping), layer.shape, grouping, dataflow.limits) == []
+
+
+def test_what_the_buffer_holds_is_not_brought_again() -> None:
+    """Three images, all coefficients in one block: they and the bias cross the link once, inputs thrice."""
+    shape = replace(square(3, 6), batch=3)
+    layer = FittedLayer(shape, 3, 2, seed=1)
+    sim, _, found = rig(reuse={"inputs": 3}).run(layer)
+    assert found["blocks"] == 3
+    assert sim.ledger["glb.filter", "write"] == 3 * 2
+    assert sim.ledger["glb.ifmap", "write"] == 3 * 36
+    assert sim.ledger["dram", "read"] == 3 * (36 * 16 // 64) + -(-(6 * 8 + 32) // 64)
+    assert sim.ledger["dram", "write"] == 3 * (16 * 16 // 64)
+
+
+def test_filters_that_take_turns_have_their_sums_made_once() -> None:
+    """Four filters on one input: blocks work for each of them, or once for all four."""
+    shape = replace(square(3, 6), out_channels=4)
+    layer = FittedLayer(shape, 3, 2, seed=1)
+    options = SubexpressionReuse.Options(filters_at_once=4)
+    alone = rig(reuse={"inputs": 3})
+    together = rig(reuse={"inputs": 3}, options=options, pes={"coefficient_words": 16})
+    first, second = assert_alike(alone, layer), assert_alike(together, layer)
+    assert first["reuse_additions"] == 4 * second["reuse_additions"] == 4 * 6 * 3 * 4
+    assert first["array_steps"] == second["array_steps"] == 4 * 4
