@@ -10,10 +10,6 @@ are real where SIMHW_DATA names a folder that has them, else drawn; VGG-16's are
 from __future__ import annotations
 
 import os
-
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[name] = "1"
-
 import resource
 import sys
 import time
@@ -25,6 +21,7 @@ from simhw.accelerator import simulate
 from simhw.errors import DataError
 from simhw.workload import export, load_workload
 
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 NETWORKS = ("lenet5_mnist", "resnet20_cifar10", "alexnet_conv", "squeezenet_v1_1", "vgg16")
 
 
@@ -74,4 +71,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):  # libraries read them when they are loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | dict.fromkeys(ONE_THREAD, "1"))
     main()

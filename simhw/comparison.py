@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -57,9 +58,37 @@ class Comparison:
             for totals in [result.totals]
         ]
 
-    def to_dict(self, causes: bool = False) -> dict[str, Any]:
-        """Return plain data as docs/results.md describes it; with `causes`, those of every speedup, too."""
+    def by_layer(self) -> list[dict[str, Any]]:
+        """Return a row per layer: cycles, seconds, energy and MACs executed of each result, by its label.
+
+        `speedup` and `energy_reduction` are the first result's over each; None where there is nothing to
+        divide by, or energies are in two units.
+        """
+        first = self.results[0]
+        rows: list[dict[str, Any]] = []
+        for number, layer in enumerate(first.layers):
+            row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "macs": layer.macs, "of": {}}
+            base = math.fsum(layer.energy_pj.values())
+            for label, result in zip(self.labels, self.results, strict=True):
+                own = result.layers[number]
+                energy = math.fsum(own.energy_pj.values())
+                alike = result.energy_unit == first.energy_unit
+                time = own.cycles / result.clock_mhz
+                row["of"][label] = {
+                    "cycles": own.cycles,
+                    "macs_executed": own.macs_executed,
+                    "energy_pj": energy,
+                    "speedup": layer.cycles / first.clock_mhz / time if time else None,
+                    "energy_reduction": base / energy if energy and alike else None,
+                }
+            rows.append(row)
+        return rows
+
+    def to_dict(self, causes: bool = False, by_layer: bool = False) -> dict[str, Any]:
+        """Return plain data as docs/results.md describes it; with the `causes` of speedups and by layer."""
         found: dict[str, Any] = {"schema": SCHEMA, "rows": self.rows()}
+        if by_layer:
+            found["layers"] = self.by_layer()
         if causes:
             found["causes"] = {
                 label: [

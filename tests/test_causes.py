@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
+from typer.testing import CliRunner
 
 from simhw.accelerator import simulate
-from simhw.comparison import multiplier_cycles, speedup_causes
+from simhw.cli import app
+from simhw.comparison import compare, multiplier_cycles, speedup_causes
 
 TRACE = "lenet_digits"
 
@@ -57,3 +60,30 @@ def test_a_machine_beside_itself_has_nothing_to_explain(results):
         c.name: c.factor for c in speedup_causes(results["snapea"], results["snapea"]) if c.of == "both"
     }
     assert causes == {"products": 1.0, "multipliers and clock": 1.0}
+
+
+def test_layers_side_by_side_add_up_to_the_whole(results):
+    compared = compare([results["eyeriss_256"], results["snapea"]])
+    rows = compared.by_layer()
+    for label, result in zip(compared.labels, compared.results, strict=True):
+        assert sum(row["of"][label]["cycles"] for row in rows) == result.cycles
+    one = rows[0]["of"]
+    assert one["snapea"]["speedup"] == one["eyeriss_256"]["cycles"] / one["snapea"]["cycles"]
+    assert one["eyeriss_256"]["speedup"] == 1
+
+
+def test_compare_prints_layers_and_causes_if_asked():
+    ran = CliRunner().invoke(app, ["compare", "eyeriss_256", "snapea", "--by-layer", "--causes"])
+    assert ran.exit_code == 0
+    assert "cycles: eyeriss_256" in ran.output
+    assert "speedup of snapea" in ran.output
+    plain = CliRunner().invoke(app, ["compare", "eyeriss_256", "snapea"])
+    assert "cycles: eyeriss_256" not in plain.output
+    found = json.loads(
+        CliRunner()
+        .invoke(app, ["compare", "eyeriss_256", "snapea", "--json", "--causes", "--by-layer"])
+        .output
+    )
+    product = math.prod(cause["factor"] for cause in found["causes"]["snapea"])
+    assert product == pytest.approx(found["rows"][1]["speedup"], rel=1e-12)
+    assert [row["layer"] for row in found["layers"]] == ["conv1", "conv2", "fc1", "fc2", "fc3"]

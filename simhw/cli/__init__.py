@@ -500,6 +500,7 @@ def compare(
     causes: Annotated[
         bool, typer.Option("--causes", help="Also say by what each cause multiplies a speedup.")
     ] = False,
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Also compare layer by layer.")] = False,
     settings: Settings = None,
     technology: Technology = None,
     output: Annotated[
@@ -517,7 +518,7 @@ def compare(
     from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
-    from simhw.reports.table import breakdown_table, causes_tables, comparison_table
+    from simhw.reports.table import breakdown_table, by_layer_table, causes_tables, comparison_table
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
@@ -538,7 +539,7 @@ def compare(
     _check_ending(output, (".json", ".csv"), ComparisonError)
     results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology)
     compared = compare_results(results, _labels(what, results))
-    text = json.dumps(compared.to_dict(causes), indent=1) + "\n"
+    text = json.dumps(compared.to_dict(causes, by_layer), indent=1) + "\n"
     if output is not None:
         write_file(output, comparison_csv(compared) if output.suffix == ".csv" else text, ComparisonError)
     if as_json:
@@ -546,6 +547,7 @@ def compare(
     else:
         rest = breakdown_table(compared)
         tables = [comparison_table(compared), *([rest] if rest.rows else [])]
+        tables += [by_layer_table(compared)] if by_layer else []
         tables += causes_tables(compared) if causes else []
         print("\n\n".join(table.text() for table in tables))
     if output is not None:

@@ -163,6 +163,23 @@ def breakdown_table(comparison: Comparison) -> Table:
     return lines.table()
 
 
+def by_layer_table(comparison: Comparison) -> Table:
+    """Return a row per layer: the first result's cycles, and of the others cycles, speedup and energy."""
+    first, *others = comparison.labels
+    columns = ["layer", f"cycles: {first}"]
+    for label in others:
+        columns += [f"cycles: {label}", "speedup", "energy reduction"]
+    rows: list[tuple[str, ...]] = []
+    for row in comparison.by_layer():
+        cells = [row["layer"], words.count(row["of"][first]["cycles"])]
+        for label in others:
+            own = row["of"][label]
+            cells.append(words.count(own["cycles"]))
+            cells += ["–" if own[x] is None else f"{own[x]:.2f} x" for x in ("speedup", "energy_reduction")]
+        rows.append(tuple(cells))
+    return Table(tuple(columns), tuple(rows))
+
+
 def causes_tables(comparison: Comparison) -> list[Table]:
     """Return, for each result but the first, what multiplies to its speedup."""
     first, *others = comparison.results

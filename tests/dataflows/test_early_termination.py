@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from machines import DrawnLayer
 
 from simhw import core
@@ -198,6 +201,30 @@ def test_engines_agree_on_many_drawn_layers(block: int) -> None:
 def test_enough_cases_are_drawn() -> None:
     assert sum(drawn(seed) is not None for seed in range(80)) >= 60
     assert sum(drawn(seed) is not None for seed in range(1000, 1600)) >= 500
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> OrderedLayer:
+    """Draw a layer of small integers, weights and inputs one by one."""
+    small = st.integers(1, 4)
+    shape = LayerShape(
+        batch=1, in_channels=draw(small), in_height=draw(small), in_width=draw(small),
+        out_channels=draw(small),
+        kernel_height=draw(st.integers(1, 2)), kernel_width=draw(st.integers(1, 2)), pad=(1, 0, 0, 1),
+    )  # fmt: skip
+    layer = OrderedLayer(shape)
+    layer.weights = draw(arrays(np.int16, shape.weight_shape, elements=st.integers(-40, 40)))
+    layer.inputs = draw(arrays(np.int16, shape.input_shape, elements=st.integers(0, 60)))
+    layer.bias = draw(arrays(np.int64, shape.out_channels, elements=st.integers(-5000, 5000)))
+    layer.negatives = draw(st.sampled_from(["original", "magnitude"]))
+    return layer
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.sampled_from(["below", "at_or_below"]))
+def test_exact_mode_changes_no_output_of_any_layer(layer: OrderedLayer, test: str) -> None:
+    machine = rig(options=EarlyTermination.Options(test=test, negatives=layer.negatives))
+    assert_alike(machine, layer)
 
 
 def one_window(weights: list[int], inputs: list[int]) -> OrderedLayer:

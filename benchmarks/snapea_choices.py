@@ -1,4 +1,4 @@
-"""Prints what each choice that the paper leaves open does to SnaPEA: `python docs/models/snapea_choices.py`.
+"""Prints what each choice that the paper leaves open does to SnaPEA: `python benchmarks/snapea_choices.py`.
 
 Convolutions, one image, beside `eyeriss_256`; weights and activations are real where SIMHW_DATA names a
 folder that has them, and networks without are left out.
@@ -71,7 +71,7 @@ def main():
         cells = [f"– / {repriced(bases[name], trace, size):.3f}" for name, trace in traces.items()]
         print(f"| the 20 kB memory priced {label} | " + " | ".join(cells) + " |")
     cells = []
-    for name, trace in traces.items():
+    for trace in traces.values():
         base = simulate(BASELINE, trace, overrides=OVERLAPPED)
         result = simulate(MACHINE, trace)
         cells.append(f"{cycles(base) / cycles(result):.3f} / {picojoules(base) / picojoules(result):.3f}")
