@@ -10,6 +10,7 @@ import pytest
 from simhw.accelerator import simulate
 from simhw.description import load_accelerator
 from simhw.errors import DescriptionError, TuningError
+from simhw.reports.table import result_text
 from simhw.trace import Trace
 from simhw.workload import export, load_workload
 
@@ -110,6 +111,14 @@ def test_a_network_without_relus_has_nothing_to_terminate_and_says_so() -> None:
     result = simulate("snapea", trace)
     assert {layer.details["termination"] for layer in result.layers} == {"off: no ReLU follows"}
     assert result.outputs_match
+    said = "sums stopped early: nowhere, there is nothing to terminate (no ReLU follows)"
+    assert said in result_text(result).splitlines()
+
+
+def test_a_run_says_which_layers_stop_early_and_why_the_others_do_not() -> None:
+    lines = result_text(simulate("snapea", TRACE)).splitlines()
+    assert "sums stopped early: exact (conv1, conv2, fc1, fc2); off: no ReLU follows (fc3)" in lines
+    assert not any("stopped early" in line for line in result_text(simulate("eyeriss", TRACE)).splitlines())
 
 
 def test_layers_that_follow_each_other_keep_activations_where_they_fit() -> None:

@@ -91,6 +91,9 @@ def result_text(result: Result, images: int | None = None) -> str:
         layer_table(result).text(),
         "",
     ]
+    stopping = _stopping(result)
+    if stopping:
+        lines.append(f"sums stopped early: {stopping}")
     stalls = {words.plain(cause): n for cause, n in totals["stall_cycles"].items()}
     if sum(stalls.values()):
         lines.append(f"stalls: {words.listed(stalls, totals['cycles'])} of all cycles")
@@ -107,6 +110,22 @@ def result_text(result: Result, images: int | None = None) -> str:
     if result.not_simulated:
         lines.append(f"not simulated, run in the reference model at no cost: {_operators(result)}")
     return "\n".join(lines).rstrip()
+
+
+def _stopping(result: Result) -> str:
+    """Return which layers of a machine that stops sums early did so, and why the others did not."""
+    found: dict[str, list[str]] = {}
+    for layer in result.layers:
+        if "termination" in layer.details:
+            found.setdefault(layer.details["termination"], []).append(layer.name)
+    if found and all(how.startswith("off") for how in found):
+        reasons = "; ".join(how.removeprefix("off: ") for how in found)
+        return f"nowhere, there is nothing to terminate ({reasons})"
+    return "; ".join(f"{how} ({_few(names)})" for how, names in found.items())
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} layers"
 
 
 def _operators(result: Result) -> str:
