@@ -21,7 +21,8 @@ work shows a progress bar on a terminal, none in a pipe. Exit codes: 0 done; 1 a
 differ from the reference, or a strict comparison failed; 2 the input was wrong, with one line per fault.
 A file named with `-o` is written whole or not at all.
 
-ACCELERATOR, TRACE, WORKLOAD and RECIPE are paths, or names of what ships: a file in the current directory wins.
+ACCELERATOR, TRACE, WORKLOAD and RECIPE are paths, or names of what ships: a file in the current directory
+wins.
 """
 
 
