@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent
 KINDS = {
     "accelerators": "accelerator",
     "accelerators/mappings": "mapping",
-    "recipes": "recipe",
+    "workloads/recipes": "recipe",
     "accelerators/tunings": "tuning",
     "accelerators/tunings/recipes": "recipe",
     "technology": "technology table",

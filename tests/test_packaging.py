@@ -21,7 +21,7 @@ import simhw
 ROOT = Path(__file__).parent.parent
 SHIPPED = {
     f"simhw/_shipped/{path.relative_to(ROOT)}"
-    for folder in ("accelerators", "recipes", "workloads", "traces")
+    for folder in ("accelerators", "workloads", "traces")
     for path in (ROOT / folder).rglob("*")
     if path.is_file()
 }

@@ -62,7 +62,7 @@ def test_a_folder_hides_no_shipped_file(here):
         ("accelerators/mappings", "mapping"),
         ("technology", "technology table"),
         ("workloads", "workload"),
-        ("recipes", "recipe"),
+        ("workloads/recipes", "recipe"),
     ],
 )
 def test_a_name_of_nothing_is_told_what_it_could_have_been(here, kind, noun):

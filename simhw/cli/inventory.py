@@ -103,8 +103,8 @@ def recipes() -> list[Row]:
             "epochs": recipe.epochs,
             "cites": recipe.cites,
         }
-        for name in shipped.names("recipes", ".yaml")
-        for recipe in [load_recipe(shipped.folder("recipes") / f"{name}.yaml")]
+        for name in shipped.names("workloads/recipes", ".yaml")
+        for recipe in [load_recipe(shipped.folder("workloads/recipes") / f"{name}.yaml")]
     ]
 
 

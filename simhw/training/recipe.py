@@ -139,7 +139,7 @@ _REQUIRED = ("name", "workload", "epochs", "rate")
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """Return the recipe of a file, or of the name of one that ships; every fault of it in one raise."""
-    path = shipped.find("recipes", name_or_path, SUFFIX, RecipeError)
+    path = shipped.find("workloads/recipes", name_or_path, SUFFIX, RecipeError)
     file = read(path, RecipeError, "a recipe")
     file.unknown_fields((), (*_WORDS, "fit", *_FIELDS))
     for name in _REQUIRED:

@@ -43,7 +43,7 @@ def test_a_recipe_finds_a_workload_that_lies_beside_it(recipe, tmp_path):
     assert load_recipe(recipe(GOOD.replace("fc_64_32", "own.yaml"))).workload.name == "own"
 
 
-@pytest.mark.parametrize("name", shipped.names("recipes", ".yaml"))
+@pytest.mark.parametrize("name", shipped.names("workloads/recipes", ".yaml"))
 def test_a_shipped_recipe_bears_the_name_of_its_file_and_cites(name):
     read = load_recipe(name)
     assert read.name == name

@@ -366,7 +366,7 @@ def test_a_name_without_coefficients_is_told():
     )
 
 
-@pytest.mark.parametrize("name", shipped.names("recipes", ".yaml"))
+@pytest.mark.parametrize("name", shipped.names("workloads/recipes", ".yaml"))
 def test_every_recipe_ships_its_coefficients_and_their_log(name):
     recipe, path = load_recipe(name), evaluate.shipped_file(name)
     fitted = load_fitted_params(recipe.workload, path)
