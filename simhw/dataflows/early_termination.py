@@ -193,18 +193,24 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 details={"termination": f"off: {why_not}"} | _stopped(shape, None, None, None, 0),
             )
         order = layer.ordering
+        thresholds = order.thresholds
         lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
         if lows.any():
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
-            bias = bias + np.einsum("mcrs,mc->m", weights.astype(np.int64), by_group)
+            by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
+            raised = order.weights * np.take_along_axis(by_weight, order.order.astype(np.int64), axis=1)
+            bias = bias + raised.sum(axis=1)
+            # the sum so far has all of the bias's correction, and not yet the products that call for it
+            later = np.arange(shape.window) >= np.asarray(order.prefix)[:, None]
+            thresholds = thresholds + np.where(order.prefix > 0, (raised * later).sum(axis=1), 0)
         speculates = np.asarray(order.prefix) > 0
         complete = None
         if speculates.any():
             complete = fast.conv_accumulate(np.asarray(layer.inputs), weights, layer.bias, *geometry)
         sums, macs, stopped = fast.early_termination(
             inputs.astype(np.int16, copy=False), order.weights, order.order, bias, order.prefix,
-            order.thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
+            thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
             inclusive=self.options.test == "at_or_below", pad_value=-lows, complete=complete,
         )  # fmt: skip
         details = _stopped(shape, macs, stopped, complete, layer.formats["bias"].fraction)

@@ -158,7 +158,10 @@ class LayerRun:
             order = chosen + [i for i in rest if filter[i] >= 0] + falling
             found.append(([filter[i] for i in order], order, len(filter) - len(falling), groups, threshold))
             first = m // per_group * self.shape.group_in_channels
-            self.bias[m] -= sum(w * self.raised[first + i // taps] for i, w in enumerate(filter))
+            extra = [w * self.raised[first + i // taps] for i, w in enumerate(filter)]
+            self.bias[m] -= sum(extra)
+            if groups:  # the bias is corrected for products that are still to come
+                found[-1] = (*found[-1][:4], threshold - sum(extra[i] for i in order[groups:]))
         return found
 
     def _speculating(self, filter: list[int], groups: int) -> list[int]:

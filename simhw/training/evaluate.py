@@ -62,7 +62,11 @@ def shipped_file(name: str) -> Path:
     """Return the coefficients that ship of a recipe; the log of their training lies beside them, as .csv."""
     path = shipped.folder("traces") / f"{name}.npz"
     if not path.is_file():
-        known = [one for one in shipped.names("traces", ".npz") if one in shipped.names("workloads/recipes", SUFFIX)]
+        known = [
+            one
+            for one in shipped.names("traces", ".npz")
+            if one in shipped.names("workloads/recipes", SUFFIX)
+        ]
         raise RecipeError(f"{name}: no coefficients ship of a recipe of that name{did_you_mean(name, known)}")
     return path
 

@@ -21,6 +21,7 @@ from simhw.core.dataflow import Pool
 from simhw.core.machine import Machine, Part
 from simhw.dataflows.early_termination import LOST, EarlyTermination
 from simhw.errors import DescriptionError, MappingError
+from simhw.fast.early_termination import BY_PREDICTION, early_termination_plain
 from simhw.shapes import LayerShape
 from simhw.stepped.early_termination import EarlyTerminationTwin
 from simhw.transforms import sign_order, speculation
@@ -358,6 +359,20 @@ def test_signed_inputs_may_be_raised_and_then_stop_early() -> None:
     shifted = assert_alike(with_options(rig(), signed_inputs="shift"), layer)
     assert shifted["termination"] == "exact"
     assert shifted["macs_cut"] > 0
+
+
+def test_raised_inputs_are_predicted_as_if_they_were_not() -> None:
+    """A threshold speaks of the sum of the inputs as they are, whatever was added to them."""
+    layer = OrderedLayer(replace(SQUARE, pad=(1, 1, 1, 1)))
+    layer.inputs = (layer.inputs - 40).astype(np.int16)
+    layer.groups, layer.thresholds = [5] * 4, [-2000, 0, 1000, 500]
+    found = assert_alike(with_options(rig(), signed_inputs="shift"), layer)
+    order = layer.ordering
+    stopped = early_termination_plain(
+        layer.inputs, order.weights, order.order, layer.bias, order.prefix, order.thresholds,
+        np.full(4, SQUARE.window), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1,
+    )[2]  # fmt: skip
+    assert found["windows_stopped_by_prediction"] == np.count_nonzero(stopped == BY_PREDICTION) > 0
 
 
 def test_signed_inputs_may_be_refused() -> None:
