@@ -149,11 +149,11 @@ def multiplier_cycles(result: Result, layers: Collection[str] | None = None) -> 
 def speedup_causes(first: Result, other: Result, layers: Collection[str] | None = None) -> list[Cause]:
     """Return factors that multiply to the speedup of `other` over `first`.
 
-    Cycles of multipliers are laid one upon another: a machine whose multipliers are busy in B of S cycles
-    is S / B times slower than if they always were, and each of its causes has the share by which it makes
-    the sum grow, largest first. What the first loses speeds the other up, what the other loses slows it
-    down, and between them stand the products that one takes and the other does not, and multipliers and
-    clocks.
+    A machine whose multipliers are busy in B of S cycles is S / B times slower than if they always were.
+    A cause that takes n of the S - B cycles has the factor (S / B) ** (n / (S - B)) of that: equal causes
+    have equal factors, in whatever order. What the first loses speeds the other up, what the other loses
+    slows it down, and between them stand the products that one takes and the other does not, and
+    multipliers and clocks.
     """
     ours, theirs = multiplier_cycles(first, layers), multiplier_cycles(other, layers)
     causes = [Cause("first", name, factor) for name, factor in _growth(ours)]
@@ -164,11 +164,10 @@ def speedup_causes(first: Result, other: Result, layers: Collection[str] | None 
 
 
 def _growth(cycles: dict[str, int]) -> Iterator[tuple[str, float]]:
-    total = cycles["busy"]
+    busy, whole = cycles["busy"], sum(cycles.values())
     for name, n in cycles.items():
         if name != "busy":
-            yield name, (total + n) / total
-            total += n
+            yield name, (whole / busy) ** (n / (whole - busy))
 
 
 def compare(results: Sequence[Result], labels: Sequence[str] | None = None) -> Comparison:

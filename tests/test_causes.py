@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from simhw.accelerator import simulate
 from simhw.cli import app
-from simhw.comparison import compare, multiplier_cycles, speedup_causes
+from simhw.comparison import _growth, compare, multiplier_cycles, speedup_causes
 
 TRACE = "lenet_digits"
 
@@ -87,3 +87,8 @@ def test_compare_prints_layers_and_causes_if_asked():
     product = math.prod(cause["factor"] for cause in found["causes"]["snapea"])
     assert product == pytest.approx(found["rows"][1]["speedup"], rel=1e-12)
     assert [row["layer"] for row in found["layers"]] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+
+
+def test_equal_causes_have_equal_factors():
+    factors = dict(_growth({"busy": 100, "one": 150, "other": 150}))
+    assert factors == {"one": 2.0, "other": 2.0}

@@ -46,6 +46,7 @@ class LayerView:
     orders: bool = False  # whether the machine wants weights by sign
     negatives: str = "original"  # and in which order those below zero
     tuning: Tuning | None = None  # by what its filters predict
+    inclusive: bool = False  # whether a sum at its threshold stops
     fed_by: tuple[str, ...] | None = None
     feeds: tuple[str, ...] | None = None
     pool: Pool | None = None
@@ -103,9 +104,10 @@ class LayerView:
         """Each filter's weights in the order of `sign_order`, or for prediction, if the machine asks."""
         if not self.orders:
             return None
-        predicting = None if self.tuning is None else self.tuning.ordering(self.traced, self.negatives)
-        if predicting is not None:
-            return predicting
+        if self.tuning is not None:
+            predicting = self.tuning.ordering(self.traced, self.negatives, self.inclusive)
+            if predicting is not None:
+                return predicting
         return sign_order.apply(np.asarray(self.weights), self.negatives, where=self.name)
 
 
@@ -246,6 +248,7 @@ def _chosen_layers(
             orders=orders,
             negatives=negatives,
             tuning=tuned,
+            inclusive=getattr(description.options, "test", None) == "at_or_below",
             fed_by=network.fed_by(layer.name),
             feeds=network.feeds(layer.name),
             pool=network.pool(layer.name),

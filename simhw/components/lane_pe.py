@@ -8,6 +8,7 @@ from typing import Any
 
 from simhw import core
 from simhw.components.register_file import RegisterFile
+from simhw.errors import DescriptionError
 
 
 class MacLane(core.Component, kind="mac_lane"):
@@ -101,6 +102,16 @@ class LanePE(core.Component, kind="lane_pe"):
         word_bits: core.Count = 16
         sum_bits: core.Count = 48
         pool_words: core.Count = 1  # outputs that the pooling unit takes in a cycle
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            faults: list[str] = []
+            if self.half_words < 1:
+                faults.append(f"io_kib: wants room for a word in each half, got {self.io_kib}")
+            if self.sum_bits < self.word_bits:
+                faults.append(f"sum_bits: wants at least word_bits, {self.word_bits}; got {self.sum_bits}")
+            if faults:
+                raise DescriptionError(faults)
 
         @property
         def parked_words(self) -> int:

@@ -58,6 +58,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         weight_buffer: Literal["halves", "whole"] = "halves"  # whether one half loads while one is used
         pace: Literal["own", "column"] = "own"  # of the PEs of a column
         grouping: Literal["wrapped", "rows", "blocks"] = "wrapped"  # which windows are adjacent
+        fewest: Literal["groups", "rounds"] = "groups"  # of what portions make little
         one_portion: Literal["columns", "pes"] = "columns"  # where filters go if a layer has one portion
         activations: Literal["off_chip", "where_they_fit", "as_printed"] = "where_they_fit"
         pooling: Literal["none", "overlapped", "serial"] = "overlapped"
@@ -103,6 +104,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         return portions(
             shape, self.pes.half_words,
             rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
+            fewest=self.options.fewest,
         )  # fmt: skip
 
     def kept_inputs(self, layers: Sequence[Layer]) -> set[str]:

@@ -148,7 +148,7 @@ class Moves:
         spans = division.spans
         pool = division.layer.pool if options.pooling != "none" else None
         windows = spans[:, 2] * spans[:, 3]
-        leaving = windows if pool is None else _pooled(pool, shape, spans)
+        pooled, raw = (windows, 0) if pool is None else _pooled(pool, shape, spans)
         # which portion each row has in each turn; those beyond the last block have none
         block: Counts = np.arange(division.turns * rows, dtype=np.int64).reshape(division.turns, rows)
         has = np.ones_like(block, dtype=np.bool_) if division.spread else block < division.blocks
@@ -162,7 +162,7 @@ class Moves:
         if division.spread:
             before = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
         own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
-        left, made = np.where(has, leaving[portion], 0), np.where(has, windows[portion], 0)
+        left, made = np.where(has, (pooled + raw)[portion], 0), np.where(has, windows[portion], 0)
 
         def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
             return np.broadcast_to(by_turn[:, None] * by_slice, present.shape).reshape(-1)
@@ -184,7 +184,8 @@ class Moves:
                 channel: Counts = np.arange(n, dtype=np.int64)
                 each: Counts = np.bincount(channel % columns, minlength=columns)
                 self.reads += of_rows.sum(axis=0)[:, None] * each * shape.groups
-        self.pooled = None if pool is None else left.sum(axis=0)[:, None] * own * shape.groups
+        own_pooled = np.where(has, pooled[portion], 0).sum(axis=0)[:, None] * own * shape.groups
+        self.pooled = None if pool is None else own_pooled
 
     def link_words(self, words: Counts, side: str) -> Counts:
         """Return the link's words of each round; none for what stays on chip."""
@@ -209,13 +210,26 @@ def _plane_words(shape: LayerShape, spans: Counts) -> Counts:
     return sizes[0] * sizes[1]
 
 
-def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> Counts:
-    """Return the pooled values whose last window lies in each portion."""
-    counts: list[Counts] = []
+def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> tuple[Counts, Counts]:
+    """Return the pooled values that each portion makes, and the outputs that it leaves unpooled.
+
+    A value whose windows lie in more than one portion is nobody's: its windows leave as they are.
+    """
+    inside: list[Counts] = []
+    read: list[Counts] = []  # rows or columns of each portion that pooled values read
+    settled: list[Counts] = []  # and those that only the portion's own read
     for axis in (0, 1):
         extent = (shape.out_height, shape.out_width)[axis]
-        numbers = np.arange((pool.height, pool.width)[axis]) * pool.stride[axis] - pool.pad[axis]
-        last = np.minimum(numbers + pool.kernel[axis], extent) - 1  # ascending
-        ends = spans[:, axis] + spans[:, 2 + axis]
-        counts.append(np.searchsorted(last, ends) - np.searchsorted(last, spans[:, axis]))
-    return counts[0] * counts[1]
+        first = np.arange((pool.height, pool.width)[axis]) * pool.stride[axis] - pool.pad[axis]
+        last = np.minimum(first + pool.kernel[axis], extent) - 1
+        first = np.maximum(first, 0)
+        start, end = spans[:, axis, None], (spans[:, axis] + spans[:, 2 + axis])[:, None]
+        whole = (first >= start) & (last < end)  # [portion, pooled value]
+        inside.append(whole.sum(axis=1))
+        places = np.arange(extent)
+        reads = (places[:, None] >= first) & (places[:, None] <= last)  # [place, pooled value]
+        others = (~whole).astype(np.int64) @ reads.T.astype(np.int64)  # [portion, place]
+        own = (places >= start) & (places < end) & reads.any(axis=1)
+        read.append(own.sum(axis=1))
+        settled.append((own & (others == 0)).sum(axis=1))
+    return inside[0] * inside[1], read[0] * read[1] - settled[0] * settled[1]

@@ -24,11 +24,19 @@ class Portion:
 
 @functools.lru_cache(maxsize=4096)
 def portions(
-    shape: LayerShape, half_words: int, *, rows: int, columns: int, lanes: int, grouping: str = "wrapped"
+    shape: LayerShape,
+    half_words: int,
+    *,
+    rows: int,
+    columns: int,
+    lanes: int,
+    grouping: str = "wrapped",
+    fewest: str = "groups",
 ) -> Portion:
     """Return the portion that keeps `rows` rows of PEs busy best, its inputs and outputs in half a memory.
 
-    Rounds times groups of windows in a round decide, then fewer rounds, then broader portions. A single
+    Rounds times groups of windows in a round decide, then fewer rounds, then broader portions; with
+    `fewest` "rounds" these decide first, since filters come again with each. A single
     window is a portion even where its inputs do not fit: they then come in slices.
     """
     filters = -(-shape.group_out_channels // columns)
@@ -46,7 +54,8 @@ def portions(
     def cost(cut: Portion) -> tuple[int, int, int]:
         down, across = -(-high // cut.height), -(-wide // cut.width)
         rounds = -(-shape.batch * down * across // rows)
-        return rounds * _groups(cut.height, cut.width, lanes, grouping), rounds, -cut.width
+        steps = rounds * _groups(cut.height, cut.width, lanes, grouping)
+        return (rounds, steps, -cut.width) if fewest == "rounds" else (steps, rounds, -cut.width)
 
     widths = {-(-wide // parts) for parts in range(1, wide + 1)}
     found = [Portion(height=1, width=1)]

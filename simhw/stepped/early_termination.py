@@ -344,10 +344,10 @@ class LayerRun:
         left = most = 0
         for row in range(self._present(round) if round.last_slice else 0):
             block = round.blocks[0 if self.spread else row]
-            ends = block.places if pool is None else self._pooled(pool, block)
+            ends, raw = (block.places, 0) if pool is None else self._pooled(pool, block)
             for column in range(self.pes.columns):
                 own = sum(row in filters for filters in self._dealt(column))
-                left += own * len(ends)
+                left += own * (len(ends) + raw)
                 most = max(most, own * len(block.places))
                 if pool is not None:
                     pe = self.pes[row, column]
@@ -360,16 +360,23 @@ class LayerRun:
         self._stalled("pooling", since)
         return left
 
-    def _pooled(self, pool: Any, block: Block) -> list[tuple[int, int]]:
-        """Return the pooled values whose last window a portion has."""
+    def _pooled(self, pool: Any, block: Block) -> tuple[list[tuple[int, int]], int]:
+        """Return the pooled values all of whose windows a portion has, and how many windows others want."""
         places, found = set(block.places), []
+        wanted: set[tuple[int, int]] = set()
         for i in range(pool.height):
             for j in range(pool.width):
-                y = min(i * pool.stride[0] - pool.pad[0] + pool.kernel[0], self.shape.out_height) - 1
-                x = min(j * pool.stride[1] - pool.pad[1] + pool.kernel[1], self.shape.out_width) - 1
-                if (y, x) in places:
+                top, left = i * pool.stride[0] - pool.pad[0], j * pool.stride[1] - pool.pad[1]
+                own = {
+                    (y, x)
+                    for y in range(max(top, 0), min(top + pool.kernel[0], self.shape.out_height))
+                    for x in range(max(left, 0), min(left + pool.kernel[1], self.shape.out_width))
+                }
+                if own <= places:
                     found.append((i, j))
-        return found
+                else:
+                    wanted |= own & places
+        return found, len(wanted)
 
     # a column's weights on their way
 

@@ -7,7 +7,7 @@ after these N products is taken to end below zero. (Th, N) = (0, 1) marks a filt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,6 +24,7 @@ def apply(
     negatives: str = "original",
     *,
     fraction: int = 0,
+    inclusive: bool = False,
     where: str = "speculation",
 ) -> Ordering:
     """Order each filter of weights [M, C / groups, R, S] for its own (Th, N).
@@ -31,12 +32,15 @@ def apply(
     Behind the N weights that speculate, in the order of their groups, come the other weights >= 0 in
     their order, then the other negative ones in the order that `negatives` asks for (see `sign_order`).
     A threshold is multiplied by 2**`fraction`, the accumulator's, and rounded up: a whole sum is below
-    the one if and only if it is below the other. `where` begins the message of an error.
+    the one if and only if it is below the other. With `inclusive` it is rounded down: for "at or below".
+    `where` begins the message of an error.
     """
     check_negatives(negatives, where)
     flat = flatten(weights)
     filters, size = flat.shape
     limits, counts = _checked(thresholds, groups, filters, size, fraction, where)
+    if inclusive:
+        limits = _scaled(np.asarray(thresholds), fraction, np.floor)
     prefix = np.where((limits == EXACT[0]) & (counts == EXACT[1]), 0, counts).astype(np.int32)
     ranks = sign_ranks(flat, negatives)
     order = np.empty((filters, size), dtype=np.int32)
@@ -114,7 +118,9 @@ def _wrong_filters(thresholds: np.ndarray, groups: np.ndarray, size: int, fracti
             yield f"{m}: groups: is {int(count)}; wants 1 to {size}, the weights of the filter"
 
 
-def _scaled(thresholds: np.ndarray, fraction: int) -> np.ndarray:
+def _scaled(
+    thresholds: np.ndarray, fraction: int, to_whole: Callable[..., np.ndarray] = np.ceil
+) -> np.ndarray:
     if thresholds.dtype.kind in "iu" and fraction >= 0:
         return thresholds.astype(np.int64) << fraction
-    return np.ceil(np.ldexp(thresholds.astype(np.float64), fraction)).astype(np.int64)
+    return to_whole(np.ldexp(thresholds.astype(np.float64), fraction)).astype(np.int64)

@@ -150,6 +150,7 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
     if rng.random() < 0.3 and kernel[0] <= shape.out_height and kernel[1] <= shape.out_width:
         size = [(n - k) // 2 + 1 for n, k in zip((shape.out_height, shape.out_width), kernel, strict=True)]
         layer.pool = Pool(kernel=kernel, stride=(2, 2), pad=(0, 0), height=size[0], width=size[1])
+    fewest = rng.choice(["groups", "rounds"])
     options = EarlyTermination.Options(
         termination=rng.choice(["exact", "exact", "exact", "off"]),
         test=rng.choice(["below", "at_or_below"]),
@@ -159,6 +160,7 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
         weight_buffer=rng.choice(["halves", "whole"]),
         pace=rng.choice(["own", "column"]),
         grouping=rng.choice(["wrapped", "rows", "blocks"]),
+        fewest=fewest,
         one_portion=rng.choice(["columns", "pes"]),
         activations=rng.choice(["where_they_fit", "as_printed"]),
         pooling=rng.choice(["none", "overlapped", "serial"]),
