@@ -135,3 +135,10 @@ def test_all_that_is_wrong_is_said_at_once(thresholds, groups, faults):
 def test_an_order_that_does_not_exist_is_refused():
     with pytest.raises(TransformError, match=r"^conv2: negatives: unknown order 'size'; known: magnitude, o"):
         speculation.apply(np.ones((1, 4, 1, 1)), [0], [1], "size", where="conv2")
+
+
+def test_a_threshold_between_two_sums_is_rounded_to_the_side_of_its_test():
+    """Below 0.5 is below 1; at or below 0.5 is at or below 0."""
+    weights = np.array([[1, 0, 0]], np.int16).reshape(1, 3, 1, 1)
+    assert speculation.apply(weights, [0.5], [1]).thresholds.tolist() == [1]
+    assert speculation.apply(weights, [0.5], [1], inclusive=True).thresholds.tolist() == [0]
