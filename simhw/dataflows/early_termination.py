@@ -261,10 +261,11 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             activity.add_grid("pes", lane, cause, cycles)
             if cause != "busy":
                 lost[cause] += int(cycles.sum())
-        for lane in range(self.pes.lanes):
-            for cause, cycles in of_pes.items():
+        for cause, cycles in of_pes.items():
+            total = int(cycles.sum())
+            lost[cause] += total * self.pes.lanes
+            for lane in range(self.pes.lanes if total else 0):
                 activity.add_grid("pes", f"lane{lane}", cause, cycles)
-                lost[cause] += int(cycles.sum())
         activity.add("dram", "idle", played.cycles - activity["dram", "busy"])
         busy = sum(int(n.sum()) for (_, what), n in work.lanes.items() if what == "busy")
         details = {

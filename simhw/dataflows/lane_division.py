@@ -223,13 +223,14 @@ def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> tuple[Counts, Count
         first = np.arange((pool.height, pool.width)[axis]) * pool.stride[axis] - pool.pad[axis]
         last = np.minimum(first + pool.kernel[axis], extent) - 1
         first = np.maximum(first, 0)
-        start, end = spans[:, axis, None], (spans[:, axis] + spans[:, 2 + axis])[:, None]
-        whole = (first >= start) & (last < end)  # [portion, pooled value]
-        inside.append(whole.sum(axis=1))
+        starts, one, which = np.unique(spans[:, axis], return_index=True, return_inverse=True)
+        start, end = starts[:, None], (starts + spans[one, 2 + axis])[:, None]
+        whole = (first >= start) & (last < end)  # [portions' rows or columns, pooled value]
+        inside.append(whole.sum(axis=1)[which])
         places = np.arange(extent)
         reads = (places[:, None] >= first) & (places[:, None] <= last)  # [place, pooled value]
-        others = (~whole).astype(np.int64) @ reads.T.astype(np.int64)  # [portion, place]
+        others = (~whole).astype(np.float32) @ reads.T.astype(np.float32)  # how many, [.., place]
         own = (places >= start) & (places < end) & reads.any(axis=1)
-        read.append(own.sum(axis=1))
-        settled.append((own & (others == 0)).sum(axis=1))
+        read.append(own.sum(axis=1)[which])
+        settled.append((own & (others == 0)).sum(axis=1)[which])
     return inside[0] * inside[1], read[0] * read[1] - settled[0] * settled[1]
