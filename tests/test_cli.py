@@ -814,7 +814,7 @@ def paper(monkeypatch):
 
     class Made:
         @staticmethod
-        def items(data, progress):
+        def items(data, progress, wanted):
             return [
                 item("t5.conv1.pes", 154, 154, "PEs"),
                 item("t5.conv1.ms", 16.5, 18.0, "ms", tolerance=0.06),

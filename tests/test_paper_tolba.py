@@ -6,10 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from simhw.cli import app
 from simhw.description import load_accelerator
 from simhw.errors import ResultError
-from simhw.papers import reproduce
+from simhw.papers import reproduce, tolba
 from simhw.papers.tolba import LENET_300_100, SIZES, arrays
 from simhw.reports.array_sizes import plot_array_sizes
 
@@ -159,3 +161,25 @@ def test_figure_9_is_drawn_from_the_counts(tmp_path: Path) -> None:
 def test_no_array_is_refused() -> None:
     with pytest.raises(ResultError, match="plot: no array given; wants at least one"):
         plot_array_sizes([])
+
+
+def test_the_figures_are_drawn_from_logs_and_built_arrays(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["reproduce", "tolba.figure9", "--plots", str(tmp_path / "figures")])
+    assert ran.exit_code == 0
+    drawn = sorted(file.name for file in (tmp_path / "figures").iterdir())
+    assert drawn == ["figure6a.png", "figure6b.png", "figure9.png"]
+
+
+def test_only_papers_with_figures_are_drawn(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["reproduce", "eyeriss.table3", "--plots", str(tmp_path)])
+    assert ran.exit_code == 2
+    assert ran.stderr == "--plots: draws figures of tolba; name one, such as tolba.figure9\n"
+
+
+def test_an_item_is_asked_for_without_what_it_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> float:
+        raise AssertionError("figure 9 needs no accuracy")
+
+    monkeypatch.setattr(tolba, "accuracy_of", never)
+    (paper,) = reproduce("tolba.figure9")
+    assert {item["id"].partition(".")[0] for item in paper["items"]} == {"figure9"}

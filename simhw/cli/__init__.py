@@ -632,12 +632,17 @@ def reproduce(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 where a number is further off than its tolerance.")
     ] = False,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the paper's figures there, too.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute a paper's numbers beside the printed ones."""
     from simhw import papers
+    from simhw.cli.figures import draw
     from simhw.reports.table import item_notes, item_table
 
+    drawn = [] if plots is None else draw((paper or "").partition(".")[0], plots)
     with _progress("reproduce") as progress:
         found = papers.reproduce(paper, _data_folder(data), progress)
     if as_json:
@@ -646,6 +651,8 @@ def reproduce(
         for one in found:
             notes = item_notes(one["items"])
             print("\n\n".join(filter(None, (one["paper"], item_table(one["items"]).text(), notes))))
+    for file in drawn:
+        _say(f"wrote {file}")
     off = [
         x["id"]
         for one in found

@@ -1,4 +1,4 @@
-"""Papers whose numbers are recomputed here: a module each, with `items(data, progress) -> list[Item]`."""
+"""Papers whose numbers are recomputed here, each in a module with `items(data, progress, wanted)`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reproduce(
         raise SimhwError(f"reproduce: unknown paper {paper!r}{did_you_mean(paper, names())}")
     found = []
     for name in [paper] if wanted is not None else names():
-        items = importlib.import_module(f"{__name__}.{name}").items(data, progress)
+        items = importlib.import_module(f"{__name__}.{name}").items(data, progress, item)
         chosen = [x for x in items if not item or x.id == item or x.id.startswith(f"{item}.")]
         if not chosen:
             raise SimhwError(

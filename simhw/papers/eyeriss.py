@@ -74,7 +74,7 @@ LEFT_OUT = "power times latency, with the scale fitted to the other four layers"
 POWER = "the scale (pJ per register access) is fitted to these five, so their mean carries no information"
 
 
-def items(data: Path | None, progress: Progress | None) -> list[Item]:
+def items(data: Path | None, progress: Progress | None, wanted: str = "") -> list[Item]:
     """Return every printed number of the chip beside the simulated one."""
     trace, real = _trace(data, progress)
     result = simulate("eyeriss", trace, mapping="eyeriss-alexnet", values=real, progress=progress)

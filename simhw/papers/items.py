@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -37,6 +38,16 @@ class Item:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def chosen(sections: Mapping[tuple[str, ...], Callable[[], Iterable[Item]]], wanted: str) -> list[Item]:
+    """Return the items of the sections that `wanted` (table2.case3) may be of; of all, if of none.
+
+    A section is called by the first words of its items' names.
+    """
+    first = wanted.partition(".")[0]
+    own = [make for names, make in sections.items() if first in names] or list(sections.values())
+    return [one for make in own for one in make()]
 
 
 def item(

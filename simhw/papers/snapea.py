@@ -25,7 +25,7 @@ from simhw.description.tunings import TUNINGS, load_tuning
 from simhw.energy import areas_um2
 from simhw.errors import DataError, SimhwError
 from simhw.papers import _snapea_printed as printed
-from simhw.papers.items import Item, item
+from simhw.papers.items import Item, chosen, item
 from simhw.result import Result
 from simhw.technology import load_technology
 from simhw.trace import Trace
@@ -49,15 +49,25 @@ NOT_IN_PAPER = "not one of the paper's four networks, beside whose average it st
 HALVES = 5000  # images of each half of a test set: the first finds a tuning, the second measures it
 
 
-def items(data: Path | None, progress: Progress | None) -> list[Item]:
-    """Return every printed number of the chapter beside the simulated one."""
+def items(data: Path | None, progress: Progress | None, wanted: str = "") -> list[Item]:
+    """Return the printed numbers of the chapter that are wanted, or all, beside the simulated ones."""
     networks = {
         name: Simulated(_trace(workload, data, progress), progress) for name, workload in WORKLOADS.items()
     }
-    found = _networks_items() + _area_items() + _energy_items() + _average_items()
-    found += _negative_items(networks) + _exact_items(networks)
-    found += _lanes_items(networks["SqueezeNet"]) + _fits_items(networks)
-    return found + _predictive_items(networks["SqueezeNet"], data, progress)
+    sections = {
+        ("table3_1",): _networks_items,
+        ("table3_2",): _area_items,
+        ("table3_3",): _energy_items,
+        ("fig3_1",): lambda: _negative_items(networks),
+        ("fig3_8", "sec3_1"): lambda: _exact_items(networks),
+        ("fig3_12",): lambda: _lanes_items(networks["SqueezeNet"]),
+        ("sec3_7_1",): lambda: _fits_items(networks),
+        ("table3_4", "table3_5"): _average_items,
+        ("table3_4", "table3_5", "fig3_9", "fig3_10", "fig3_11"): lambda: _predictive_items(
+            networks["SqueezeNet"], data, progress
+        ),
+    }
+    return chosen(sections, wanted)
 
 
 def _trace(name: str, data: Path | None, progress: Progress | None, first: int = 0) -> Trace | None:

@@ -58,12 +58,15 @@ class Projection:
         Numbers that are not finite go through unseen: this is a step of a training.
         """
         flat = weights.reshape(self.shape[0], -1)
+        if weights.dtype.kind != "f" or weights.dtype.itemsize < 4:  # fitted weights are no whole numbers
+            weights = weights.astype(np.float64)
+            flat = weights.reshape(self.shape[0], -1)
         fitted = np.empty_like(weights) if out is None else out
         target = fitted.reshape(self.shape[0], -1)
         if not self._parts:
             target[...] = flat
         for part, size, basis, _ in self._parts:
-            basis = basis.astype(weights.dtype, copy=False)
+            basis = basis.astype(fitted.dtype, copy=False)
             target[:, part] = (flat[:, part].reshape(-1, size) @ basis @ basis.T).reshape(len(flat), -1)
         return fitted
 

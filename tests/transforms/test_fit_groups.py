@@ -328,3 +328,9 @@ def test_arrays_that_are_no_coefficients_are_refused(name, array, fault):
     with pytest.raises(TransformError) as caught:
         Fitted.from_arrays(arrays, (2, 10, 1, 1), where="f: fc1", error=TransformError)
     assert caught.value.faults == (fault,)
+
+
+def test_whole_numbers_are_fitted_as_the_numbers_they_are():
+    whole = np.arange(24, dtype=np.int64).reshape(2, 12, 1, 1) ** 2 % 7
+    projection = fit_groups.Projection((2, 12, 1, 1), "linear", 4)
+    np.testing.assert_allclose(projection.project(whole), projection.project(whole.astype(np.float64)))
