@@ -314,8 +314,15 @@ def deal_lanes(
                                                 took[p] += park
                                             going = 0
                                             if pace > high and mine[p] > 1:
-                                                for lane in range(windows[portions_of[p], j]):
-                                                    going += counts[places[portions_of[p], j, lane]] > high
+                                                if adjacent[portions_of[p], j]:
+                                                    at = places[portions_of[p], j, 0]
+                                                    going += (counts[at] > high) + (counts[at + 1] > high)
+                                                    going += (counts[at + 2] > high) + (counts[at + 3] > high)
+                                                else:
+                                                    for lane in range(windows[portions_of[p], j]):
+                                                        going += (
+                                                            counts[places[portions_of[p], j, lane]] > high
+                                                        )
                                                 by_pe[PARKED, p, c] += going
                                                 by_pe[PARKING, p, c] += park
                                                 took[p] += park
