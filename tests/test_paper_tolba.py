@@ -183,3 +183,10 @@ def test_an_item_is_asked_for_without_what_it_does_not_need(monkeypatch: pytest.
     monkeypatch.setattr(tolba, "accuracy_of", never)
     (paper,) = reproduce("tolba.figure9")
     assert {item["id"].partition(".")[0] for item in paper["items"]} == {"figure9"}
+
+
+def test_the_example_of_figure_3_is_built() -> None:
+    """9 multipliers become 6, and 8 adders 14, those between the rows of PEs among them."""
+    (paper,) = reproduce("tolba.figure3")
+    assert len(paper["items"]) == 4
+    assert {item["verdict"] for item in paper["items"]} == {"exact"}

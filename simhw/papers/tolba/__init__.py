@@ -53,6 +53,7 @@ def items(data: Path | None, progress: Progress | None, wanted: str = "") -> lis
         ("table3",): lambda: _table_3(accuracy),
         ("table4",): _table_4,
         ("section4", "figure6"): lambda: _section_4(accuracy),
+        ("figure3",): _figure_3,
         ("figure9",): _figure_9,
         ("table5",): _table_5,
     }
@@ -258,6 +259,15 @@ def _abstract() -> Iterator[Item]:
 
 
 # adders and multipliers
+
+
+def _figure_3() -> Iterator[Item]:
+    """Section III.A: one 3x3 window, on a built array of each kind, adders between PEs included."""
+    for name, built in (("reuse", arrays.convolution(3, 3)), ("traditional", arrays.unrolled(3, 3))):
+        multipliers, adders = printed.FIGURE_3[name]
+        made = built.reuse_adders + built.pe_adders + built.climbing
+        yield item(f"figure3.{name}.multipliers", multipliers, built.pe_multipliers, "multipliers")
+        yield item(f"figure3.{name}.adders", adders, made, "adders")
 
 
 def _figure_9() -> Iterator[Item]:

@@ -99,3 +99,6 @@ ROUNDED = {
     "table2.case3.rate": GROUPS,
     "section4.six_bits.memory_kb": GROUPS,
 }
+
+# figure 3 and section III.A, one 3x3 window: multipliers, adders
+FIGURE_3 = {"reuse": (6, 14), "traditional": (9, 8)}
