@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simhw.errors import SimhwError
 from simhw.papers import reproduce, snapea
 
 DATA = os.environ.get("SIMHW_DATA")
@@ -106,3 +107,12 @@ def test_without_data_what_needs_them_says_so(monkeypatch: pytest.MonkeyPatch, t
     items = {item["id"]: item for item in paper["items"]}
     assert items["fig3_8.SqueezeNet.speedup"]["verdict"] == "data not at hand"
     assert items["table3_2.snapea.pes_mm2"]["verdict"] == "exact"
+
+
+def test_an_item_that_is_none_is_told_at_once_with_the_groups_there_are() -> None:
+    with pytest.raises(
+        SimhwError, match=r"^reproduce: no item 'fig99'; .*known: fig3_1, fig3_10, .*table3_5$"
+    ):
+        reproduce("snapea.fig99")
+    with pytest.raises(SimhwError, match=r"^reproduce: snapea has no item 'table3_3.pee'; did you mean"):
+        reproduce("snapea.table3_3.pee")

@@ -144,3 +144,12 @@ def test_without_values_time_is_the_same() -> None:
     whole, timed = simulate("snapea", TRACE), simulate("snapea", TRACE, values=False)
     assert whole.cycles == timed.cycles
     assert timed.outputs_match is None
+
+
+def test_outputs_of_predictions_are_near_and_said_to_be_so() -> None:
+    result = simulate("snapea", TRACE, tuning=TUNING)
+    text = result_text(result)
+    assert "DIFFERS" not in text
+    for layer in result.layers:
+        if layer.output_error is not None:
+            assert f"near, {layer.output_error['max']:.3g} off" in text

@@ -41,8 +41,10 @@ def reproduce(
         items = importlib.import_module(f"{__name__}.{name}").items(data, progress, item)
         chosen = [x for x in items if not item or x.id == item or x.id.startswith(f"{item}.")]
         if not chosen:
-            raise SimhwError(
-                f"reproduce: {name} has no item {item!r}{did_you_mean(item, [x.id for x in items])}"
-            )
+            # one of hundreds: the groups, and what begins as the one that was meant
+            group = item.partition(".")[0]
+            near = [x.id for x in items if x.id.startswith(f"{group}.")]
+            near = near or list(dict.fromkeys(x.id.partition(".")[0] for x in items))
+            raise SimhwError(f"reproduce: {name} has no item {item!r}{did_you_mean(item, near)}")
         found.append({"paper": name, "items": [x.to_dict() for x in chosen]})
     return found

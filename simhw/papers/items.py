@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from simhw.errors import SimhwError, did_you_mean
+
 Verdict = Literal[
     "exact", "within", "differs", "printed value inconsistent", "data not at hand", "not readable in the copy"
 ]
@@ -41,12 +43,15 @@ class Item:
 
 
 def chosen(sections: Mapping[tuple[str, ...], Callable[[], Iterable[Item]]], wanted: str) -> list[Item]:
-    """Return the items of the sections that `wanted` (table2.case3) may be of; of all, if of none.
+    """Return the items of the sections that `wanted` (table2.case3) may be of, of all if it is empty.
 
     A section is called by the first words of its items' names.
     """
     first = wanted.partition(".")[0]
-    own = [make for names, make in sections.items() if first in names] or list(sections.values())
+    own = [make for names, make in sections.items() if not wanted or first in names]
+    if not own:
+        known = [name for names in sections for name in names]
+        raise SimhwError(f"reproduce: no item {wanted!r}{did_you_mean(first, known)}")
     return [one for make in own for one in make()]
 
 

@@ -97,6 +97,8 @@ def _header(title: str, results: Sequence[Result]) -> str:
 def _cards(result: Result) -> str:
     totals = result.totals
     outputs = {True: "equal to the reference", False: "differ from the reference", None: "not computed"}
+    if not result.exact:
+        outputs[False] = "as approximate as the machine is"
     cards = [
         (words.count(result.cycles), "cycles"),
         (words.engineering(result.seconds, "s"), f"at {result.clock_mhz:g} MHz"),
@@ -109,7 +111,9 @@ def _cards(result: Result) -> str:
         cards.append((words.engineering(totals["core_power_mw"] / 1e3, "W"), "core power, no DRAM"))
     if result.accuracy is not None:
         cards.append((words.percent(result.accuracy), "accuracy"))
-    cards.append((words.verdict(result.outputs_match), f"outputs {outputs[result.outputs_match]}"))
+    cards.append(
+        (words.verdict(result.outputs_match, result.exact), f"outputs {outputs[result.outputs_match]}")
+    )
     shown = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for value, what in cards)
     return f'<div class="cards">{shown}</div>'
 

@@ -50,6 +50,7 @@ def layer_table(result: Result) -> Table:
     unit = result.energy_unit
 
     def cells(name: str, x: dict[str, Any], matches: bool | None) -> tuple[str, ...]:
+        error = x.get("output_error")
         energy = sum(x["energy_pj"].values()) if x["energy_pj"] else None
         return (
             name,
@@ -61,7 +62,7 @@ def layer_table(result: Result) -> Table:
             words.count(x["multiplies"]),
             words.engineering(sum(x["bytes"].get(part, 0) for part in off_chip), "B"),
             words.energy(energy, unit),
-            words.verdict(matches),
+            words.verdict(matches, result.exact, error),
         )
 
     return Table(
@@ -162,7 +163,8 @@ def comparison_table(comparison: Comparison) -> Table:
     powers = [row["core_power_mw"] for row in rows]
     lines.add("core power, no DRAM", ["–" if x is None else words.engineering(x / 1e3, "W") for x in powers])
     lines.add("accuracy", [words.percent(row["accuracy"]) for row in rows])
-    lines.add("outputs", [words.verdict(row["outputs_match"]) for row in rows])
+    exact = [result.exact for result in comparison.results]
+    lines.add("outputs", [words.verdict(r["outputs_match"], e) for r, e in zip(rows, exact, strict=True)])
     return lines.table()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 _PREFIXES = (
@@ -58,8 +59,13 @@ def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def verdict(matches: bool | None) -> str:
-    """Return what became of the comparison with the reference's output."""
+def verdict(matches: bool | None, exact: bool = True, error: Mapping[str, float] | None = None) -> str:
+    """Return what became of the comparison with the reference's output.
+
+    Where outputs are meant to be near and not equal, how far off the worst is, if `error` tells.
+    """
+    if matches is False and not exact:
+        return "near" if error is None else f"near, {error['max']:.3g} off"
     return {True: "equal", False: "DIFFERS", None: "–"}[matches]
 
 
