@@ -153,6 +153,6 @@ def test_every_training_has_a_curve_in_both_halves():
     accuracy, loss = figure.axes
     assert [list(line.get_ydata()) for line in accuracy.lines] == [[0.1, 0.5, 0.75], [0.2, 0.3, 0.9]]
     assert [list(line.get_ydata()) for line in loss.lines] == [[2.0, 1.0, 0.5]] * 2
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == [
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "one, 75.00% at last", "two, 90.00% at last"
     ]  # fmt: skip

@@ -26,7 +26,7 @@ def plot_learning(logs: Mapping[str, Log], file: str | Path | None = None) -> Fi
     if file is not None:
         format_of(file)
     with drawn_in_style():
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        figure = Figure(figsize=(9, 3.6 + 0.25 * -(-len(logs) // 3)), layout="constrained")
         FigureCanvasAgg(figure)
         accuracy, loss = figure.subplots(1, 2)
         for i, (name, log) in enumerate(logs.items()):
@@ -36,7 +36,7 @@ def plot_learning(logs: Mapping[str, Log], file: str | Path | None = None) -> Fi
             loss.plot(log["epoch"], log["loss"], color=colour)
         accuracy.set_title("named rightly of the images held out")
         accuracy.yaxis.set_major_formatter(PercentFormatter(1))
-        accuracy.legend(loc="lower right")
+        figure.legend(loc="outside lower center", ncols=3)  # over no line
         loss.set_title("mean loss of the images learnt")
         loss.set_yscale("log")
         loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
