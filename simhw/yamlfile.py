@@ -9,6 +9,7 @@ be let in; each is then written out while reading, and what it stands for counts
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from simhw.errors import SimhwError, did_you_mean
 MAX_BYTES = 1 << 20
 MAX_VALUES = 100_000
 MAX_DEPTH = 32
+KEPT_CHARACTERS = 1 << 16
 MAX_DIGITS = 400  # a longer number stays text, and is refused as such by whoever wanted a number
 
 Place = tuple[str | int, ...]
@@ -169,7 +171,7 @@ def parse(text: str, file: str, error: type[SimhwError], *, aliases: bool = Fals
     document = Document(file, error)
     reader = _Reader(document, aliases)
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in _events(text):
             reader.take(event)
     except yaml.reader.ReaderError as reason:
         line = text.count("\n", 0, reason.position) + 1
@@ -182,6 +184,22 @@ def parse(text: str, file: str, error: type[SimhwError], *, aliases: bool = Fals
         found += str(reason.problem)
         raise error(f"{file}:{line}: is not YAML: {found}; mend this line or the one before") from None
     return document
+
+
+def _events(text: str) -> Iterable[yaml.Event]:
+    """Return YAML's events; where the text is none, those before the place are still told."""
+    try:
+        return (
+            _kept_events(text) if len(text) <= KEPT_CHARACTERS else yaml.parse(text, Loader=yaml.SafeLoader)
+        )
+    except yaml.YAMLError:
+        return yaml.parse(text, Loader=yaml.SafeLoader)
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_events(text: str) -> tuple[yaml.Event, ...]:
+    """Return YAML's events; a sweep reads the same description again and again."""
+    return tuple(yaml.parse(text, Loader=yaml.SafeLoader))
 
 
 def show(value: Any) -> str:

@@ -356,8 +356,8 @@ class _Run:
             utilization=executed / slots if slots else 0.0,
             macs=layer.shape.macs,
             macs_executed=executed,
-            multiplies=sim.ledger.total("mul"),
-            adds=sim.ledger.total("add"),
+            multiplies=_of_action(grouped, "mul"),
+            adds=_of_action(grouped, "add"),
             bytes=_bytes(grouped, self.parts),
             actions=Lazily(sim.ledger.flat),
             activity=Lazily(sim.activity.flat),
@@ -428,6 +428,10 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
     off = np.abs(output.astype(np.float64) - expected) * 2.0**-form.fraction
     error = {"max": float(off.max()), "mean": float(off.mean())}
     return (None if form.is_float else False), error
+
+
+def _of_action(grouped: Mapping[str, int], action: str) -> int:
+    return sum(n for key, n in grouped.items() if key.endswith(f".{action}"))
 
 
 def _bytes(grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:

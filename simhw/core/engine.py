@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,11 +75,7 @@ class ClockDomain:
     """
 
     def __init__(self, clock_mhz: float, accelerator_mhz: float) -> None:
-        # 66.666667 MHz is meant to be a third of 200; one part in a million is finer than any crystal
-        ratio = (Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))).limit_denominator(1_000_000)
-        if not ratio:
-            ratio = Fraction(1, 1_000_000)
-        self.cycles, self.ticks = ratio.numerator, ratio.denominator
+        self.cycles, self.ticks = _ratio(clock_mhz, accelerator_mhz)
 
     def cycle_of(self, tick: int) -> int:
         """Return the accelerator cycle at which edge `tick` is seen."""
@@ -87,3 +84,12 @@ class ClockDomain:
     def tick_from(self, cycle: int) -> int:
         """Return the first edge that is not before accelerator cycle `cycle`."""
         return -(-cycle * self.ticks // self.cycles)
+
+
+@functools.lru_cache(maxsize=64)
+def _ratio(clock_mhz: float, accelerator_mhz: float) -> tuple[int, int]:
+    # 66.666667 MHz is meant to be a third of 200; one part in a million is finer than any crystal
+    ratio = (Fraction(str(accelerator_mhz)) / Fraction(str(clock_mhz))).limit_denominator(1_000_000)
+    if not ratio:
+        ratio = Fraction(1, 1_000_000)
+    return ratio.numerator, ratio.denominator

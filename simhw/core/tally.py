@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,26 +27,27 @@ class Tally:
 
     def __init__(self) -> None:
         self._single: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._grids: dict[tuple[str, str, str], NDArray[np.int64]] = {}
+        self._grids: list[tuple[str, Sequence[tuple[str, str]], NDArray[np.int64]]] = []
 
     def add(self, instance: str, what: str, n: int = 1) -> None:
         self._single[instance, what] += n
 
     def add_grid(self, grid: str, part: str, what: str, counts: NDArray[np.int64]) -> None:
-        key = (grid, part, what)
-        if key in self._grids:
-            self._grids[key] = self._grids[key] + counts
-        else:
-            self._grids[key] = np.array(counts, dtype=np.int64)
+        self.add_grids(grid, ((part, what),), np.array(counts, dtype=np.int64)[None])
+
+    def add_grids(self, grid: str, names: Sequence[tuple[str, str]], counts: NDArray[np.int64]) -> None:
+        """Book counts[i] of a grid under names[i], (part, what); they are kept, not copied."""
+        self._grids.append((grid, names, counts))
 
     def __getitem__(self, key: tuple[str, str]) -> int:
         instance, what = key
         total = self._single.get(key, 0)
         place = _PLACE.match(instance)
         if place:
-            counts = self._grids.get((place["grid"], place["part"] or "", what))
-            if counts is not None:
-                total += int(counts[int(place["row"]), int(place["column"])])
+            row, column, name = int(place["row"]), int(place["column"]), (place["part"] or "", what)
+            for grid, names, counts in self._grids:
+                if grid == place["grid"]:
+                    total += sum(int(counts[i, row, column]) for i, own in enumerate(names) if own == name)
         return total
 
     def items(self) -> Iterator[tuple[str, str, int]]:
@@ -54,10 +55,10 @@ class Tally:
         for (instance, what), n in self._single.items():
             if n:
                 yield instance, what, n
-        for (grid, part, what), counts in self._grids.items():
-            tail = f".{part}" if part else ""
-            for i, j in zip(*np.nonzero(counts), strict=True):
-                yield f"{grid}[{i},{j}]{tail}", what, int(counts[i, j])
+        for grid, names, counts in self._grids:
+            for k, i, j in np.argwhere(counts).tolist():
+                part, what = names[k]
+                yield f"{grid}[{i},{j}]{f'.{part}' if part else ''}", what, int(counts[k, i, j])
 
     def flat(self) -> dict[str, int]:
         """Return every count under `instance.what`, in the order of the names."""
@@ -71,12 +72,18 @@ class Tally:
         merged: defaultdict[str, int] = defaultdict(int)
         for (instance, what), n in self._single.items():
             merged[f"{strip_indexes(instance)}.{what}"] += n
-        for (grid, part, what), counts in self._grids.items():
-            merged[".".join(w for w in (grid, part, what) if w)] += int(counts.sum())
+        for grid, names, counts in self._grids:
+            for (part, what), n in zip(names, counts.sum(axis=(1, 2)).tolist(), strict=True):
+                merged[f"{grid}.{part}.{what}" if part else f"{grid}.{what}"] += n
         return {k: v for k, v in sorted(merged.items()) if v}
 
     def total(self, what: str, of: str = "") -> int:
         """Return the sum of `what` over all instances, or over those whose path begins with `of`."""
         single = (n for (instance, w), n in self._single.items() if w == what and instance.startswith(of))
-        grids = (counts for (grid, _, w), counts in self._grids.items() if w == what and grid.startswith(of))
-        return sum(single) + sum(int(counts.sum()) for counts in grids)
+        return sum(single) + sum(
+            int(counts[i].sum())
+            for grid, names, counts in self._grids
+            if grid.startswith(of)
+            for i, (_, w) in enumerate(names)
+            if w == what
+        )

@@ -16,7 +16,7 @@ from simhw.core.machine import Machine, Part
 from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, Division, Stops, Work
 from simhw.dataflows.lane_schedule import play
 from simhw.errors import DescriptionError, MappingError
-from simhw.mapping.windows import Portion, portion_spans, portions, slices
+from simhw.mapping.windows import Portion, count_portions, portions, slices
 from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
@@ -136,13 +136,13 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 
     def _rounds_of(self, shape: LayerShape) -> int:
         cut = self._portion(shape)
-        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
+        turns = -(-count_portions(shape, cut) * shape.batch // self.rows)
         return shape.groups * turns * len(slices(shape, self.pes.half_words))
 
     def _outputs_held(self, layer: Layer) -> int:
         """Return the most outputs of a layer that one PE computes."""
         shape, cut = layer.shape, self._portion(layer.shape)
-        turns = -(-len(portion_spans(shape, cut)) * shape.batch // self.rows)
+        turns = -(-count_portions(shape, cut) * shape.batch // self.rows)
         filters = shape.groups * -(-shape.group_out_channels // self.columns)
         return turns * filters * cut.height * cut.width
 
@@ -164,9 +164,9 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             return f"a window of {layer.shape.window} inputs does not fit {self.pes.half_words} words"
         if layer.ordering is None:
             return "the description asks for no sign_order"
-        lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
-        if lows.min() == 0:
+        if inputs.min(initial=0) == 0:
             return None
+        lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
         if self.options.signed_inputs == "refuse":
             raise DescriptionError(
                 f"{layer.name}: inputs are as low as {lows.min()}, stopping early would change its outputs; "
@@ -187,17 +187,18 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         if why_not is not None:
             sums = fast.conv_accumulate(inputs, weights, bias, *geometry)
             return Stops(
-                macs=np.full(shape.output_shape, shape.window, dtype=np.int32),
+                macs=None,
                 checked_from=np.full(shape.out_channels, shape.window, dtype=np.int32),
                 speculates=np.zeros(shape.out_channels, dtype=np.bool_),
                 ordered=False,
                 outputs=self._finished(layer, sums, None),
-                details={"termination": f"off: {why_not}"} | _stopped(shape, None, None, None, 0),
+                details={"termination": f"off: {why_not}"} | _stopped(shape, None, None, 0),
             )
         order = layer.ordering
         thresholds = order.thresholds
-        lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
-        if lows.any():
+        lows: Array = np.zeros(shape.in_channels, np.int64)
+        if inputs.min(initial=0) < 0:
+            lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
             by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
@@ -215,7 +216,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
             inclusive=self.options.test == "at_or_below", pad_value=-lows, complete=complete,
         )  # fmt: skip
-        details = _stopped(shape, macs, stopped, complete, layer.formats["bias"].fraction)
+        details = _stopped(shape, stopped, complete, layer.formats["bias"].fraction)
         details["index_bits"] = order.storage_bits
         return Stops(
             macs=macs,
@@ -247,55 +248,57 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         name = phase.layers[0].name
         played = yield from play(machine, work.rounds)
         ledger, activity = machine.sim.ledger, machine.sim.activity
-        for (part, action), counts in work.grids.items():
-            ledger.add_grid("pes", part, action, counts)
+        ledger.add_grids("pes", *work.actions)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        ones = np.ones((self.rows, self.columns), dtype=np.int64)
-        whole = {cause: ones * n for cause, n in played.stalls.items()}
-        of_pes = dict(work.pes)
-        for cause, waits in (played.waits | whole).items():
-            of_pes[cause] = of_pes.get(cause, 0) + waits
-        lost: dict[str, int] = dict.fromkeys(LOST, 0)
-        for (lane, cause), cycles in work.lanes.items():
-            activity.add_grid("pes", lane, cause, cycles)
-            if cause != "busy":
-                lost[cause] += int(cycles.sum())
-        for cause, cycles in of_pes.items():
-            total = int(cycles.sum())
-            lost[cause] += total * self.pes.lanes
-            for lane in range(self.pes.lanes if total else 0):
-                activity.add_grid("pes", f"lane{lane}", cause, cycles)
+        of_pes = np.concatenate(
+            (
+                np.array(list(work.pes.values())),
+                np.array(list(played.waits.values())),
+                np.broadcast_to(
+                    np.array(list(played.stalls.values()))[:, None, None],
+                    (len(played.stalls), self.rows, self.columns),
+                ),
+            )
+        )
+        causes = [*work.pes, *played.waits, *played.stalls]
+        lanes = range(self.pes.lanes)
+        activity.add_grids("pes", *work.lanes)
+        activity.add_grids(
+            "pes",
+            [(f"lane{lane}", cause) for lane in lanes for cause in causes],
+            np.concatenate([of_pes for _ in lanes]),
+        )
+        spent: dict[str, int] = dict.fromkeys(("busy", *LOST), 0)
+        for (_, cause), total in zip(work.lanes[0], work.lanes[1].sum(axis=(1, 2)).tolist(), strict=True):
+            spent[cause] += total
+        for cause, total in zip(causes, of_pes.sum(axis=(1, 2)).tolist(), strict=True):
+            spent[cause] += total * self.pes.lanes
         activity.add("dram", "idle", played.cycles - activity["dram", "busy"])
-        busy = sum(int(n.sum()) for (_, what), n in work.lanes.items() if what == "busy")
         details = {
             "cycles": played.cycles,
             "stall_cycles": {cause: n for cause, n in played.stalls.items() if n},
-            "macs_executed": busy,
+            "macs_executed": spent.pop("busy"),
             "rounds": len(work.rounds.present),
-            "lost_lane_cycles": lost,
+            "lost_lane_cycles": spent,
         }
         outputs = {} if work.outputs is None else {name: work.outputs}
         return Outcome(outputs=outputs, details={name: details | dict(work.details)})
 
 
 def _stopped(
-    shape: LayerShape, macs: Array | None, stopped: Array | None, complete: Array | None, fraction: int
+    shape: LayerShape, stopped: Array | None, complete: Array | None, fraction: int
 ) -> dict[str, Any]:
     """Return how many windows stopped why, and what predictions missed: sums above zero taken for less."""
-    signs = predictions = missed = 0
-    most = total = cut = 0
+    predictions = missed = most = total = 0
     positive = shape.outputs if complete is None else int(np.count_nonzero(complete > 0))
-    if stopped is not None and macs is not None:
-        cut = shape.macs - int(macs.sum(dtype=np.int64))
-        signs = int(np.count_nonzero(stopped == fast.BY_SIGN))
+    early = 0 if stopped is None else int(np.count_nonzero(stopped))
+    if stopped is not None and complete is not None:
         predictions = int(np.count_nonzero(stopped == fast.BY_PREDICTION))
-    if predictions and complete is not None:
         lost = complete[(stopped == fast.BY_PREDICTION) & (complete > 0)]
         missed, most, total = lost.size, int(lost.max(initial=0)), int(lost.sum())
     found: dict[str, Any] = {
-        "macs_cut": cut,
-        "windows_stopped_by_sign": signs,
+        "windows_stopped_by_sign": early - predictions,
         "windows_stopped_by_prediction": predictions,
     }
     if complete is not None:

@@ -13,12 +13,21 @@ from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Pool
 from simhw.dataflows.lane_schedule import Rounds
 from simhw.fast import lane_work as kinds
-from simhw.mapping.windows import Portion, lane_places, portion_spans, slices
+from simhw.mapping.windows import Cuts, Portion, axis_cuts, count_portions, lane_places, slices
 from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
+Booked = tuple[list[tuple[str, str]], Counts]  # names (part, what), and their counts [name, row, column]
 ON_CHIP, OFF_CHIP = "chip", "dram"
+LANE_ACTIONS = {
+    ("lane", "mul"): kinds.BUSY, ("lane", "add"): kinds.BUSY,
+    ("pau", "check"): kinds.CHECKS, ("pau", "predict"): kinds.PREDICTS,
+}  # fmt: skip
+LANE_CYCLES = {
+    ("lane", "busy"): kinds.BUSY, ("lane", "lockstep"): kinds.LOCKSTEP,
+    ("lane", "no_window"): kinds.NO_WINDOW,
+}  # fmt: skip
 LONG_FILTERS = {"parked": kinds.PARKS, "staged": kinds.STAGED, "restreamed": kinds.AGAIN}
 
 
@@ -27,9 +36,9 @@ class Work:
     """What a layer asks of the machine, without time."""
 
     rounds: Rounds
-    grids: Mapping[tuple[str, str], Counts]  # (part, action): of each PE
+    actions: Booked  # of each PE's parts
     counts: Mapping[tuple[str, str], int]  # of parts of the whole machine
-    lanes: Mapping[tuple[str, str], Counts]  # (lane, busy or cause): cycles of each PE's lane
+    lanes: Booked  # (lane, busy or cause): cycles of each PE's lanes
     pes: Mapping[str, Counts]  # cause: cycles of each PE, all its lanes
     outputs: Array | None
     details: Mapping[str, Any]
@@ -39,7 +48,7 @@ class Work:
 class Stops:
     """How far every window of a layer comes, and its outputs."""
 
-    macs: Array  # int32 [N, M, E, F]
+    macs: Array | None  # int32 [N, M, E, F]; None: all windows run to their end
     checked_from: Array  # int32 [M]: from this product on each is followed by a check
     speculates: Array  # bool [M]
     ordered: bool  # whether weights come with indices
@@ -56,9 +65,9 @@ class Division:
         self.rows, self.columns = dataflow.rows, dataflow.columns
         self.cut = Portion(height=mapping["portion_rows"], width=mapping["portion_columns"])
         self.on_chip = {side: mapping.get(side) == ON_CHIP for side in ("inputs", "outputs")}
-        self.spans = portion_spans(self.shape, self.cut)
+        self.portions = count_portions(self.shape, self.cut)
         self.slices = slices(self.shape, self.pes.half_words)
-        self.blocks = self.shape.batch * len(self.spans)
+        self.blocks = self.shape.batch * self.portions
         self.turns = -(-self.blocks // self.rows)
         self.spread = self.blocks == 1 and self.options.one_portion == "pes"
         self.index_bits = max(self.shape.window - 1, 1).bit_length()
@@ -66,10 +75,13 @@ class Division:
     def work(self, stops: Stops, values: bool) -> Work:
         shape, pes, options = self.shape, self.pes, self.options
         halves = options.weight_buffer == "halves"
-        work, words, by_lane, by_pe, sent = fast.deal_lanes(
-            stops.macs.reshape(*stops.macs.shape[:2], -1),
-            stops.checked_from,
-            stops.speculates,
+        if stops.macs is None:
+            deal, windows = fast.deal_whole, (shape.batch, shape.out_channels)
+        else:
+            macs = stops.macs.reshape(*stops.macs.shape[:2], -1)
+            deal, windows = fast.deal_lanes, (macs, stops.checked_from, stops.speculates)
+        work, words, by_lane, by_pe, sent = deal(
+            *windows,
             lane_places(shape, self.cut, pes.lanes, options.grouping),
             shape.groups,
             self.rows,
@@ -96,47 +108,48 @@ class Division:
             present=present.reshape(-1),
             inputs=moves.link_words(moves.inputs, "inputs"),
             carrying=-(-moves.slowest // self.dataflow.row_words),
-            pooling=moves.pooling_cycles(),
+            pooling=moves.pooling,
             outputs=moves.link_words(moves.outputs, "outputs"),
             room=2 if halves else 1,
         )
         buffers = ("weights", "indexes") if stops.ordered else ("weights",)
-        grids: dict[tuple[str, str], Counts] = {}
-        lanes: dict[tuple[str, str], Counts] = {}
-        for lane in range(pes.lanes):
-            own = by_lane[:, :, :, lane]
-            grids[f"lane{lane}", "mul"] = grids[f"lane{lane}", "add"] = own[kinds.BUSY]
-            grids[f"pau{lane}", "check"] = own[kinds.CHECKS]
-            grids[f"pau{lane}", "predict"] = own[kinds.PREDICTS]
-            for kind, cause in (
-                (kinds.BUSY, "busy"), (kinds.LOCKSTEP, "lockstep"), (kinds.NO_WINDOW, "no_window"),
-            ):  # fmt: skip
-                lanes[f"lane{lane}", cause] = own[kind]
-        for buffer in buffers:
-            grids[buffer, "read"] = by_pe[kinds.READS]
-            grids[buffer, "write"] = by_pe[kinds.DRAWN]
-        products, windows = by_lane[kinds.BUSY].sum(axis=2), by_lane[kinds.WINDOWS].sum(axis=2)
-        grids["io", "read"] = products + by_pe[kinds.TAKEN] * pes.parked_words + moves.reads
-        grids["io", "write"] = windows + by_pe[kinds.PARKED] * pes.parked_words + moves.writes
+        by_lane = np.ascontiguousarray(by_lane.transpose(3, 0, 1, 2))
+        of_lanes = by_lane.sum(axis=0)
+        windows = of_lanes[kinds.WINDOWS]
+        read = of_lanes[kinds.BUSY] + by_pe[kinds.TAKEN] * pes.parked_words + moves.reads
+        written = windows + by_pe[kinds.PARKED] * pes.parked_words + moves.writes
+        of_pes = {("io", "read"): read, ("io", "write"): written}
         if moves.pooled is not None:
-            grids["pool", "take"] = windows
-            grids["io", "read"] = grids["io", "read"] + windows
-            grids["io", "write"] = grids["io", "write"] + moves.pooled
+            of_pes |= {("pool", "take"): windows}
+            read += windows
+            written += moves.pooled
+        for buffer in buffers:
+            of_pes |= {(buffer, "read"): by_pe[kinds.READS], (buffer, "write"): by_pe[kinds.DRAWN]}
+        actions = of_each_lane(by_lane, LANE_ACTIONS)
         received = int(by_pe[kinds.DRAWN].sum())
         return Work(
             rounds=rounds,
-            grids=grids,
+            actions=(
+                actions[0] + list(of_pes),
+                np.concatenate((actions[1], np.array(list(of_pes.values())))),
+            ),
             counts={
                 ("noc.columns", "send"): len(buffers) * int(sent),
                 ("noc.columns", "receive"): len(buffers) * received,
                 ("noc.rows", "send"): moves.carried,
                 ("noc.rows", "receive"): moves.carried * self.columns,
             },
-            lanes=lanes,
+            lanes=of_each_lane(by_lane, LANE_CYCLES),
             pes={"parking": by_pe[kinds.PARKING], "stream": by_pe[kinds.STREAM]},
             outputs=stops.outputs if values else None,
-            details=stops.details,
+            details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
         )
+
+
+def of_each_lane(by_lane: Counts, names: Mapping[tuple[str, str], int]) -> Booked:
+    """Return some kinds of what lanes did [lane, kind, row, column], under the names of each lane's parts."""
+    named = [(f"{part}{lane}", what) for lane in range(len(by_lane)) for part, what in names]
+    return named, by_lane[:, list(names.values())].reshape(-1, *by_lane.shape[2:])
 
 
 class Moves:
@@ -145,47 +158,51 @@ class Moves:
     def __init__(self, division: Division, present: Counts) -> None:
         self.division, shape, options = division, division.shape, division.options
         rows, columns = division.rows, division.columns
-        spans = division.spans
+        cuts = axis_cuts(shape, division.cut)
         pool = division.layer.pool if options.pooling != "none" else None
-        windows = spans[:, 2] * spans[:, 3]
-        pooled, raw = (windows, 0) if pool is None else _pooled(pool, shape, spans)
-        # which portion each row has in each turn; those beyond the last block have none
-        block: Counts = np.arange(division.turns * rows, dtype=np.int64).reshape(division.turns, rows)
-        has = np.ones_like(block, dtype=np.bool_) if division.spread else block < division.blocks
-        portion = np.where(has, block % len(spans), 0) if not division.spread else np.zeros_like(block)
-        words = np.where(has, _plane_words(shape, spans)[portion], 0)
+        windows = _grid(cuts[0][1], cuts[1][1])
+        pooled, raw = (windows, 0) if pool is None else _pooled(pool, shape, cuts)
+        # what each row has in each turn, nothing beyond the last block
+        of_portions: Counts = np.array((_plane_words(shape, cuts), pooled + raw, windows, pooled))
+        dealt: Counts = np.zeros((4, division.turns * rows), dtype=np.int64)
+        if division.spread:
+            dealt[:] = of_portions
+        else:
+            dealt[:, : division.blocks] = np.tile(of_portions, shape.batch)
+        words, left, made, pooled_values = dealt.reshape(4, division.turns, rows)
         taps = shape.kernel_height * shape.kernel_width
         channels: Counts = np.array([(end - first) // taps for first, end in division.slices])
         # filters of each PE, in a group
         share = columns * (rows if division.spread else 1)
-        before: Counts = np.tile(np.arange(columns, dtype=np.int64), (rows, 1))  # filters dealt before
-        if division.spread:
-            before = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
+        before: Counts = np.arange(share, dtype=np.int64).reshape(-1, columns)  # filters dealt before
         own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
-        left, made = np.where(has, (pooled + raw)[portion], 0), np.where(has, windows[portion], 0)
+        of_row: Counts = np.broadcast_to(own.sum(axis=1), rows)
 
         def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
             return np.broadcast_to(by_turn[:, None] * by_slice, present.shape).reshape(-1)
 
-        last = np.zeros(len(channels), dtype=np.int64)
-        last[-1] = 1
+        last: Counts = np.arange(1 - len(channels), 1, dtype=np.int64) == 0
         self.inputs = by_round(words[:, 0] if division.spread else words.sum(axis=1), channels)
-        self.outputs = by_round((left @ own).sum(axis=1), last)
-        self.most = by_round((made * own.max(axis=1)).max(axis=1), last)  # outputs of the busiest PE
+        self.outputs = by_round(left @ of_row, last)
+        self.pooling = np.zeros(present.size, dtype=np.int64)
+        if options.pooling == "serial" and pool is not None:
+            most = (made * own.max(axis=1)).max(axis=1)  # outputs of the busiest PE
+            self.pooling = by_round(-(-most // division.pes.pool_words), last)
         free = options.activations == "as_printed" and division.on_chip["inputs"]
-        of_rows = np.zeros_like(words) if free else words
-        self.slowest = by_round(of_rows.max(axis=1), channels)  # words on the busiest row's bus
-        whole = of_rows.sum(axis=0) * int(channels.sum()) * shape.groups
-        self.carried = int(whole.sum())  # words on the buses of rows
+        of_rows: Counts = words[:0] if free else words
+        self.slowest = by_round(words.max(axis=1) * (not free), channels)  # words on the busiest row's bus
+        carried = of_rows.sum(axis=0) * shape.groups  # words of a channel on the bus of each row
+        whole = carried * int(channels.sum())
+        self.carried = int(whole.sum())
         self.writes = np.broadcast_to(whole[:, None], (rows, columns))
         self.reads = np.zeros((rows, columns), dtype=np.int64)
         if division.on_chip["inputs"]:  # channel c of a slice lies in column c % columns
-            for n in channels.tolist():
-                channel: Counts = np.arange(n, dtype=np.int64)
-                each: Counts = np.bincount(channel % columns, minlength=columns)
-                self.reads += of_rows.sum(axis=0)[:, None] * each * shape.groups
-        own_pooled = np.where(has, pooled[portion], 0).sum(axis=0)[:, None] * own * shape.groups
-        self.pooled = None if pool is None else own_pooled
+            place: Counts = np.arange(columns, dtype=np.int64)
+            each = (-(-(channels[:, None] - place) // columns)).clip(0).sum(axis=0)
+            self.reads = carried[:, None] * each
+        self.pooled = None
+        if pool is not None:
+            self.pooled = pooled_values.sum(axis=0)[:, None] * own * shape.groups
 
     def link_words(self, words: Counts, side: str) -> Counts:
         """Return the link's words of each round; none for what stays on chip."""
@@ -193,24 +210,20 @@ class Moves:
             return np.zeros(words.size, dtype=np.int64)
         return -(-words * self.division.pes.word_bits // self.division.dataflow.dram.word_bits)
 
-    def pooling_cycles(self) -> Counts:
-        serial = self.division.options.pooling == "serial" and self.pooled is not None
-        return -(-self.most // self.division.pes.pool_words) * (1 if serial else 0)
 
-
-def _plane_words(shape: LayerShape, spans: Counts) -> Counts:
+def _plane_words(shape: LayerShape, cuts: Cuts) -> Counts:
     """Return the input values of a channel under the windows of each portion, padding left out."""
-    sizes: list[Counts] = []
-    for axis in (0, 1):
+    extents: list[Counts] = []
+    for axis, (starts, windows) in enumerate(cuts):
         kernel = (shape.kernel_height, shape.kernel_width)[axis]
         whole = (shape.in_height, shape.in_width)[axis]
-        first = spans[:, axis] * shape.stride[axis] - shape.pad[2 * axis]
-        last = first + (spans[:, 2 + axis] - 1) * shape.stride[axis] + (kernel - 1) * shape.dilation[axis]
-        sizes.append(np.maximum(np.minimum(last + 1, whole) - np.maximum(first, 0), 0))
-    return sizes[0] * sizes[1]
+        first = starts * shape.stride[axis] - shape.pad[2 * axis]
+        last = first + (windows - 1) * shape.stride[axis] + (kernel - 1) * shape.dilation[axis]
+        extents.append((np.minimum(last + 1, whole) - np.maximum(first, 0)).clip(0))
+    return _grid(*extents)
 
 
-def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> tuple[Counts, Counts]:
+def _pooled(pool: Pool, shape: LayerShape, cuts: Cuts) -> tuple[Counts, Counts]:
     """Return the pooled values that each portion makes, and the outputs that it leaves unpooled.
 
     A value whose windows lie in more than one portion is nobody's: its windows leave as they are.
@@ -218,19 +231,23 @@ def _pooled(pool: Pool, shape: LayerShape, spans: Counts) -> tuple[Counts, Count
     inside: list[Counts] = []
     read: list[Counts] = []  # rows or columns of each portion that pooled values read
     settled: list[Counts] = []  # and those that only the portion's own read
-    for axis in (0, 1):
+    for axis, (starts, windows) in enumerate(cuts):
         extent = (shape.out_height, shape.out_width)[axis]
         first = np.arange((pool.height, pool.width)[axis]) * pool.stride[axis] - pool.pad[axis]
         last = np.minimum(first + pool.kernel[axis], extent) - 1
         first = np.maximum(first, 0)
-        starts, one, which = np.unique(spans[:, axis], return_index=True, return_inverse=True)
-        start, end = starts[:, None], (starts + spans[one, 2 + axis])[:, None]
+        start, end = starts[:, None], (starts + windows)[:, None]
         whole = (first >= start) & (last < end)  # [portions' rows or columns, pooled value]
-        inside.append(whole.sum(axis=1)[which])
+        inside.append(whole.sum(axis=1))
         places = np.arange(extent)
         reads = (places[:, None] >= first) & (places[:, None] <= last)  # [place, pooled value]
         others = (~whole).astype(np.float32) @ reads.T.astype(np.float32)  # how many, [.., place]
         own = (places >= start) & (places < end) & reads.any(axis=1)
-        read.append(own.sum(axis=1)[which])
-        settled.append((own & (others == 0)).sum(axis=1)[which])
-    return inside[0] * inside[1], read[0] * read[1] - settled[0] * settled[1]
+        read.append(own.sum(axis=1))
+        settled.append((own & (others == 0)).sum(axis=1))
+    return _grid(*inside), _grid(*read) - _grid(*settled)
+
+
+def _grid(down: Counts, across: Counts) -> Counts:
+    """Return what portions have, row by row, that is so much down times so much across."""
+    return np.multiply.outer(down, across).reshape(-1)

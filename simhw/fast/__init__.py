@@ -15,7 +15,7 @@ from simhw.fast.early_termination import (
     early_termination,
     early_termination_plain,
 )
-from simhw.fast.lane_work import deal_lanes
+from simhw.fast.lane_work import deal_lanes, deal_whole
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
@@ -36,6 +36,7 @@ __all__ = [
     "conv_float32",
     "conv_of_coefficients",
     "deal_lanes",
+    "deal_whole",
     "early_termination",
     "early_termination_plain",
     "nonzero_taps",

@@ -167,14 +167,17 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
     most = 0
     for c in range(columns):
         most = max(most, counts[c, rounds])
-    which = np.zeros((columns, most), np.int64)  # (round, step, unit) of each unit, in one number
+    words_of, work_of = link.reshape(-1), work.reshape(-1, rows)
+    which = np.zeros((columns, most), np.uint64)  # where link and work have each unit
+    ticks, cycles_of_ticks = np.uint64(clock[1]), np.uint64(clock[0])
+    one = np.uint64(1)
     for c in range(columns):
         k = 0
         for r in range(rounds):
             for s in range(steps):
                 for u in range(units):
                     if link[r, s, c, u]:
-                        which[c, k] = (r * steps + s) * units + u
+                        which[c, k] = ((r * steps + s) * columns + c) * units + u
                         k += 1
     asked, there, freed = (
         np.zeros((columns, most), np.int64), np.zeros((columns, most), np.int64),
@@ -210,17 +213,18 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             for c in range(first, last):
                 while begun >= 0 and used[c] < min(loaded[c], counts[c, r + 1]):
                     k = used[c]
-                    rest, u = divmod(which[c, k], units)
                     latest = np.int64(0)
                     since_asked, ready = asked[c, k], there[c, k]
-                    ends, takes = pe_end[c], work[r, rest % steps, c, u]
+                    ends, takes = pe_end[c], work_of[which[c, k]]
                     for p in range(present[r]):
-                        gap = max(ready - ends[p], 0)
-                        held = min(max(since_asked - ends[p], 0), gap)
+                        end = ends[p]
+                        gap = max(ready - end, 0)
+                        held = min(max(since_asked - end, 0), gap)
                         held_back[c, p] += held
                         late[c, p] += gap - held
-                        ends[p] += gap + takes[p]
-                        latest = max(latest, ends[p])
+                        end += gap + takes[p]
+                        ends[p] = end
+                        latest = max(latest, end)
                     freed[c, k] = latest
                     used[c] += 1
                 k = loaded[c]
@@ -265,14 +269,15 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
         if who == 0:
             words = inputs[r]
         elif who <= columns:
-            rest, u = divmod(which[who - 1, loaded[who - 1]], units)
-            words = link[rest // steps, rest % steps, who - 1, u]
+            words = words_of[which[who - 1, loaded[who - 1]]]
         else:
             words = leaving
-        start = max(free_tick, -(-asks[who] * clock[1] // clock[0]))
+        # rounded up, as whole numbers without a sign
+        asked_tick = (np.uint64(asks[who]) * ticks + (cycles_of_ticks - one)) // cycles_of_ticks
+        start = max(free_tick, np.int64(asked_tick))
         free_tick = start + words
-        end_at = -(-free_tick * clock[0] // clock[1])
-        busy += end_at - -(-start * clock[0] // clock[1])
+        end_at = np.int64((np.uint64(free_tick) * cycles_of_ticks + (ticks - one)) // ticks)
+        busy += end_at - np.int64((np.uint64(start) * cycles_of_ticks + (ticks - one)) // ticks)
         first = last = 0
         if who == 0:
             wait_inputs += end_at + latency - since

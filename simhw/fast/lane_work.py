@@ -149,8 +149,215 @@ def _slice_plain(there, span, unit, room, park, again, staged, together):
     return done, found
 
 
-@njit(cache=True)
 def deal_lanes(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    size = int(edges[-1])
+    own_pace = len(edges) == 2 and not together and (long == PARKS or size <= unit)
+    own_pace = own_pace and size * len(checked_from) < 1 << 31 and size * unit < 1 << 32
+    return (deal_at_own_pace if own_pace else deal_in_step)(
+        macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long,
+        together, spread,
+    )  # fmt: skip
+
+
+def deal_whole(
+    images, filters, places, groups, rows, columns, edges, unit, room, park, long, together, spread
+):  # fmt: skip
+    """Return `deal_lanes` of windows that all run to their end: what one filter asks for, all of them do."""
+    windows, size, per_group = int(places.max()) + 1, int(edges[-1]), filters // groups
+    work, words, by_lane, by_pe, sent = deal_lanes(
+        np.full((images, 1, windows), size, np.int32), np.array([size], np.int32), np.zeros(1, np.bool_),
+        places, 1, 1 if spread else rows, 1, edges, unit, room, park, long, together, False,
+    )  # fmt: skip
+    deep = rows if spread else 1
+    share = np.arange(-(-per_group // (deep * columns)) * deep * columns) < per_group
+    there = share.reshape(-1, deep, columns).transpose(0, 2, 1).astype(np.int64)  # [step, column, row]
+    met, dealt = groups * there.sum(axis=0), groups * there.sum(axis=(0, 2))
+    work = np.concatenate([work * there[:, :, None]] * groups)
+    words = np.concatenate([words * there.sum(axis=2)[..., None]] * groups)
+    by_pe = by_pe * (met.T if spread else dealt)
+    by_lane = by_lane * (met.T if spread else dealt)[..., None]
+    return work, words, by_lane, by_pe, sent * filters
+
+
+def deal_at_own_pace_plain(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    """Deal lanes where nothing makes PEs or windows wait for each other: one slice, sums that are parked.
+
+    All products of a window with all filters are fewer than 2**31, and size * unit is less than 2**32.
+    """
+    return deal_lanes_plain(
+        macs, checked_from, speculates, places, groups, rows, columns, edges[[0, -1]], unit, room, park,
+        PARKS, False, spread,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def deal_at_own_pace(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    images, filters, _ = macs.shape
+    portions, most, lanes = places.shape
+    per_group, size = filters // groups, edges[-1]
+    blocks = images * portions
+    turns = (blocks + rows - 1) // rows
+    share = columns * rows if spread else columns
+    steps = (per_group + share - 1) // share
+    units = (size + unit - 1) // unit
+    work = np.zeros((groups * turns, steps, columns, units, rows), np.int64)
+    words = np.zeros((groups * turns, steps, columns, units), np.int64)
+    by_lane = np.zeros((LANE_KINDS, rows, columns, lanes), np.int64)
+    by_pe = np.zeros((PE_KINDS, rows, columns), np.int64)
+    sent = 0
+    # Groups side by side, portion after portion, a row for each lane. Windows are at places of a map;
+    # masks are -1 where a group has a window for the lane, and where that one's sum may be parked.
+    firsts = np.zeros(portions + 1, np.int64)
+    for b in range(portions):
+        firsts[b + 1] = firsts[b]
+        while firsts[b + 1] - firsts[b] < most and places[b, firsts[b + 1] - firsts[b], 0] >= 0:
+            firsts[b + 1] += 1
+    end = firsts[portions]
+    at, here = np.zeros(lanes * end, np.uint32), np.zeros(lanes * end, np.int32)
+    parks = np.zeros(lanes * end if units > 1 else 0, np.int32)
+    for b in range(portions):
+        for j in range(firsts[b], firsts[b + 1]):
+            for lane in range(lanes):
+                if places[b, j - firsts[b], lane] >= 0:
+                    at[lane * end + j] = places[b, j - firsts[b], lane]
+                    here[lane * end + j] = -1
+                    if units > 1 and firsts[b + 1] - firsts[b] > 1:  # a single group keeps its sums
+                        parks[lane * end + j] = -1
+    counts, pace = np.zeros(lanes * end, np.int32), np.zeros(end, np.int32)
+    # of all filters of a column that one row of PEs after another has, each window by itself
+    busy, checks, going = np.zeros_like(counts), np.zeros_like(counts), np.zeros_like(parks)
+    paces = np.zeros(end, np.int32)
+    ending, left = np.zeros(units + 1, np.int64), np.zeros(units + 1, np.int64)  # of the groups of a portion
+    furthest = np.zeros((steps, turns), np.int64)
+    present = np.zeros(steps, np.int64)
+    inverse = np.uint64((np.int64(1) << 32) // unit + 1)  # x // unit as a product, as long as size is allowed
+    for g in range(groups):
+        for c in range(columns):
+            furthest[:] = 0
+            present[:] = 0
+            for k in range(rows if spread else images):
+                n = 0 if spread else k
+                looked_at = filters_met = 0
+                for step in range(steps):
+                    m = (step * rows + k) * columns + c if spread else step * columns + c
+                    if m >= per_group:
+                        break
+                    present[step] += 1
+                    m += g * per_group
+                    filters_met += 1
+                    looked_at += speculates[m]
+                    start, own = np.int32(checked_from[m]), macs[n, m]
+                    for j in range(counts.size):  # loops of a line each, which the compiler makes vectors of
+                        counts[j] = own[at[j]] & here[j]
+                    for j in range(counts.size):
+                        busy[j] += counts[j]
+                    for j in range(counts.size):
+                        checks[j] += max(np.int32(counts[j] - start), np.int32(0))
+                    if units > 1:
+                        for j in range(counts.size):
+                            x = np.uint64(max(np.int32(counts[j] - 1), np.int32(0)))
+                            going[j] += np.int32(x * inverse >> np.uint64(32)) & parks[j]
+                    for j in range(end):
+                        pace[j] = counts[j]
+                    for lane in range(1, lanes):
+                        other = counts[lane * end : (lane + 1) * end]
+                        for j in range(end):
+                            pace[j] = max(pace[j], other[j])
+                    for j in range(end):
+                        paces[j] += pace[j]
+                    turn, p = (0, k) if spread else divmod(n * portions, rows)
+                    turn, p = turn - 1, p - 1 + rows
+                    for b in range(portions):
+                        p += 1
+                        if p >= rows:
+                            turn, p = turn + 1, p - rows
+                        own_work = work[g * turns + turn, step, c]
+                        here_paces = pace[firsts[b] : firsts[b + 1]]
+                        longest = whole = np.int64(here_paces[0])
+                        for j in range(1, here_paces.size):
+                            whole += here_paces[j]
+                            longest = max(longest, np.int64(here_paces[j]))
+                        furthest[step, turn] = max(furthest[step, turn], longest)
+                        if longest <= unit:
+                            own_work[0, p] = whole
+                            continue
+                        if here_paces.size == 1:
+                            i = 0
+                            while whole > 0:
+                                own_work[i, p] = min(whole, unit)
+                                whole, i = whole - unit, i + 1
+                            continue
+                        for j in range(here_paces.size):
+                            x = max(here_paces[j], np.int32(1)) - 1
+                            i = np.int64(np.uint64(x) * inverse >> np.uint64(32))
+                            ending[i] += 1
+                            left[i] += here_paces[j] - i * unit
+                        on = np.int64(0)  # groups that go on behind a unit
+                        for i in range((longest - 1) // unit, -1, -1):
+                            moves = park * (on + (on + ending[i] if i else 0))
+                            own_work[i, p] = left[i] + on * unit + moves
+                            by_pe[PARKING, p, c] += moves
+                            on += ending[i]
+                            ending[i] = left[i] = 0
+                p = k if spread else n * portions % rows
+                for b in range(portions if filters_met else 0):
+                    for j in range(firsts[b], firsts[b + 1]):
+                        by_pe[READS, p, c] += paces[j]
+                        for lane in range(lanes):
+                            i = lane * end + j
+                            if here[i]:
+                                by_lane[BUSY, p, c, lane] += busy[i]
+                                by_lane[LOCKSTEP, p, c, lane] += paces[j] - busy[i]
+                                by_lane[CHECKS, p, c, lane] += checks[i]
+                                by_lane[WINDOWS, p, c, lane] += filters_met
+                                by_lane[PREDICTS, p, c, lane] += looked_at
+                            else:
+                                by_lane[NO_WINDOW, p, c, lane] += paces[j]
+                            if units > 1:
+                                by_pe[PARKED, p, c] += going[i]
+                                by_pe[TAKEN, p, c] += going[i]
+                    p = p + 1 if p + 1 < rows else 0
+                busy[:] = 0
+                checks[:] = 0
+                going[:] = 0
+                paces[:] = 0
+            for step in range(steps):
+                times = present[step] if spread else 1
+                for turn in range(turns if present[step] else 0):
+                    used = (furthest[step, turn] + unit - 1) // unit
+                    fetched = min(units, used + room - 1)
+                    drawn = min(fetched * unit, size)
+                    for i in range(fetched):
+                        weights = min((i + 1) * unit, size) - i * unit
+                        words[g * turns + turn, step, c, i] = weights * times
+                    for p in range(times if spread else min(rows, blocks - turn * rows)):
+                        by_pe[DRAWN, p, c] += drawn
+                    sent += drawn * times
+    return work, words, by_lane, by_pe, sent
+
+
+def deal_in_step_plain(
+    macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
+    spread,
+):  # fmt: skip
+    """Deal lanes however PEs wait for each other: the whole of `deal_lanes_plain`, group by group."""
+    return deal_lanes_plain(
+        macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long,
+        together, spread,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def deal_in_step(
     macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long, together,
     spread,
 ):  # fmt: skip
@@ -275,60 +482,6 @@ def deal_lanes(
                                         reach = max(reach, paces[p, stream])
                             used = (max(min(reach, end) - first, 0) + whole - 1) // whole
                             fetched = min(total, used + room - 1)
-                            if deepest == 1 and cuts == 1 and not staged:
-                                # sums stay in their lanes: no parking, and one pace is everyone's
-                                for i in range(fetched):
-                                    low = i * whole
-                                    high = min(low + whole, end)
-                                    words[r, step, c, u] = (high - low) * (present if spread else 1)
-                                    slowest = max(min(reach, high) - low, 0)
-                                    for p in range(rows):
-                                        own = max(min(paces[p, 0], high) - low, 0) if mine[p] else 0
-                                        work[r, step, c, u, p] = slowest if together and mine[p] else own
-                                        if together and mine[p]:
-                                            by_pe[STREAM, p, c] += slowest - own
-                                        if mine[p]:
-                                            by_pe[DRAWN, p, c] += high - low
-                                    sent += (high - low) * (present if spread else 1)
-                                    u += 1
-                                continue
-                            if cuts == 1 and not together and not staged:
-                                for i in range(fetched):
-                                    words[r, step, c, i] = min((i + 1) * whole, end) - i * whole
-                                    words[r, step, c, i] *= present if spread else 1
-                                drawn = min(fetched * whole, end)
-                                sent += drawn * (present if spread else 1)
-                                for p in range(rows):
-                                    if mine[p]:
-                                        by_pe[DRAWN, p, c] += drawn
-                                    counts = macs[images_of[p], which[p]]
-                                    for j in range(mine[p]):
-                                        low, i, pace = 0, 0, paces[p, j]
-                                        going = 0  # windows that went on at the end of the unit before
-                                        while low < pace:
-                                            high = min(low + whole, end)
-                                            took[p] = min(pace, high) - low
-                                            if going:
-                                                by_pe[TAKEN, p, c] += going
-                                                by_pe[PARKING, p, c] += park
-                                                took[p] += park
-                                            going = 0
-                                            if pace > high and mine[p] > 1:
-                                                if adjacent[portions_of[p], j]:
-                                                    at = places[portions_of[p], j, 0]
-                                                    going += (counts[at] > high) + (counts[at + 1] > high)
-                                                    going += (counts[at + 2] > high) + (counts[at + 3] > high)
-                                                else:
-                                                    for lane in range(windows[portions_of[p], j]):
-                                                        going += (
-                                                            counts[places[portions_of[p], j, lane]] > high
-                                                        )
-                                                by_pe[PARKED, p, c] += going
-                                                by_pe[PARKING, p, c] += park
-                                                took[p] += park
-                                            work[r, step, c, i, p] += took[p]
-                                            low, i = high, i + 1
-                                continue
                             for i in range(fetched):
                                 low = first + i * whole
                                 high = min(low + whole, end)

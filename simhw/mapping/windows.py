@@ -88,39 +88,54 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
     Portions count row by row over the map. `wrapped` fills groups in row-major order, `rows` begins a
     new group with each row, `blocks` takes the squarest blocks of windows.
     """
-    pitch = shape.out_width
-    spans = portion_spans(shape, cut)
-    corners = spans[:, 0] * pitch + spans[:, 1]
-    sizes = sorted(set(zip(spans[:, 2].tolist(), spans[:, 3].tolist(), strict=True)), reverse=True)
-    dealt = [_dealt(height, width, pitch, lanes, grouping) for height, width in sizes]
-    places = np.full((len(spans), max(map(len, dealt)), lanes), -1, dtype=np.int32)
-    for (height, width), groups in zip(sizes, dealt, strict=True):
-        own = np.flatnonzero((spans[:, 2] == height) & (spans[:, 3] == width))
-        places[own, : len(groups)] = np.where(groups < 0, -1, groups + corners[own, None, None])
-    return places
+    (tops, heights), (lefts, widths) = axis_cuts(shape, cut)
+    corners = np.add.outer(tops * shape.out_width, lefts)
+    kinds = {
+        (int(heights[i]), int(widths[j])) for i in (0, -1) for j in (0, -1)
+    }  # all but the last are alike
+    dealt = {kind: _dealt(*kind, shape.out_width, lanes, grouping) for kind in kinds}
+    most = max(map(len, dealt.values()))
+    places = np.full((len(tops), len(lefts), most, lanes), -1, dtype=np.int32)
+    for rows, tall in ((slice(-1), heights[0]), (slice(-1, None), heights[-1])):
+        for columns, broad in ((slice(-1), widths[0]), (slice(-1, None), widths[-1])):
+            groups = dealt[int(tall), int(broad)]
+            own = places[rows, columns, : len(groups)]
+            own[...] = corners[rows, columns, None, None]
+            own += groups
+            own[..., groups < 0] = -1
+    return places.reshape(-1, most, lanes)
 
 
-def portion_spans(shape: LayerShape, cut: Portion) -> NDArray[np.int64]:
-    """Return [first row, first column, rows, columns] of each of a map's portions, row by row."""
-    high, wide = shape.out_height, shape.out_width
-    tops, lefts = np.arange(0, high, cut.height), np.arange(0, wide, cut.width)
-    spans = np.empty((len(tops), len(lefts), 4), dtype=np.int64)
-    spans[..., 0], spans[..., 1] = tops[:, None], lefts
-    spans[..., 2] = np.minimum(cut.height, high - tops)[:, None]
-    spans[..., 3] = np.minimum(cut.width, wide - lefts)
-    return spans.reshape(-1, 4)
+Cuts = tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""Along rows, then columns of a map: where portions begin, and how far they go."""
 
 
-def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> NDArray[np.int64]:
+def axis_cuts(shape: LayerShape, cut: Portion) -> Cuts:
+    """Return where a map is cut into portions; they are all pairs of a part of rows and one of columns."""
+    tops, lefts = np.arange(0, shape.out_height, cut.height), np.arange(0, shape.out_width, cut.width)
+    return (
+        (tops, np.minimum(cut.height, shape.out_height - tops)),
+        (lefts, np.minimum(cut.width, shape.out_width - lefts)),
+    )
+
+
+def count_portions(shape: LayerShape, cut: Portion) -> int:
+    """Return how many portions a map is cut into."""
+    return -(-shape.out_height // cut.height) * -(-shape.out_width // cut.width)
+
+
+def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> NDArray[np.int32]:
     """Return the windows of a portion at the map's corner: [group, lane], -1 for none."""
-    at = (np.arange(height)[:, None] * pitch + np.arange(width)).astype(np.int64)
+    at = (np.arange(height)[:, None] * pitch + np.arange(width)).astype(np.int32)
     tall, broad = block_size(lanes) if grouping == "blocks" else (1, lanes)
     if grouping == "wrapped":
         at = at.reshape(1, -1)
     down, across = -(-at.shape[0] // tall), -(-at.shape[1] // broad)
-    whole = np.full((down * tall, across * broad), -1, dtype=np.int64)
+    whole = np.full((down * tall, across * broad), -1, dtype=np.int32)
     whole[: at.shape[0], : at.shape[1]] = at
     groups = whole.reshape(down, tall, across, broad).transpose(0, 2, 1, 3).reshape(-1, lanes)
+    if tall == 1:
+        return groups
     # windows come before empty lanes
     return np.take_along_axis(groups, (groups < 0).argsort(axis=1, kind="stable"), axis=1)
 

@@ -23,6 +23,7 @@ from simhw.fast.lane_work import (
     WINDOWS,
     deal_lanes,
     deal_lanes_plain,
+    deal_whole,
 )
 
 
@@ -56,6 +57,16 @@ def drawn(seed: int) -> tuple:
 def test_compiled_equals_definition(seed: int) -> None:
     case = drawn(seed)
     for one, two in zip(deal_lanes_plain(*case), deal_lanes(*case), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_windows_that_all_run_to_their_end_are_dealt_as_those_of_one_filter(seed: int) -> None:
+    macs, checked_from, speculates, places, groups, rows, columns, edges, *rest = drawn(seed)
+    macs[:], checked_from[:], speculates[:] = edges[-1], edges[-1], False
+    whole = deal_whole(*macs.shape[:2], places, groups, rows, columns, edges, *rest)
+    plain = deal_lanes_plain(macs, checked_from, speculates, places, groups, rows, columns, edges, *rest)
+    for one, two in zip(plain, whole, strict=True):
         np.testing.assert_array_equal(one, two)
 
 
