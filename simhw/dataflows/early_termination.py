@@ -13,8 +13,8 @@ from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
-from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, Division, Stops, Work
-from simhw.dataflows.lane_schedule import play
+from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
+from simhw.dataflows.lane_schedule import WAITS, play
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.windows import Portion, count_portions, portions, slices
 from simhw.shapes import LayerShape
@@ -69,6 +69,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         self.dram: Any = parts["dram"].spec
         self.row_words: int = getattr(parts["noc"].spec, "row_words", 1)
         self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
+        self._portions: dict[LayerShape, Portion] = {}
 
     # plan
 
@@ -101,11 +102,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         return {"portion_rows": cut.height, "portion_columns": cut.width}
 
     def _portion(self, shape: LayerShape) -> Portion:
-        return portions(
-            shape, self.pes.half_words,
-            rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
-            fewest=self.options.fewest,
-        )  # fmt: skip
+        found = self._portions.get(shape)
+        if found is None:
+            found = self._portions[shape] = portions(
+                shape, self.pes.half_words,
+                rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
+                fewest=self.options.fewest,
+            )  # fmt: skip
+        return found
 
     def kept_inputs(self, layers: Sequence[Layer]) -> set[str]:
         """Return the layers whose inputs are on chip already when they begin.
@@ -154,7 +158,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         stops = self.stops(layer)
         return Division(self, layer, phase.mapping).work(stops, values)
 
-    def why_not(self, layer: Layer, inputs: Array) -> str | None:
+    def why_not(self, layer: Layer, lows: Array, tops: Array) -> str | None:
         """Return why a layer must run to the end, or None: stopping must leave every output as it is."""
         if self.options.termination == "off":
             return "as the description says"
@@ -164,9 +168,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             return f"a window of {layer.shape.window} inputs does not fit {self.pes.half_words} words"
         if layer.ordering is None:
             return "the description asks for no sign_order"
-        if inputs.min(initial=0) == 0:
+        if not lows.any():
             return None
-        lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
         if self.options.signed_inputs == "refuse":
             raise DescriptionError(
                 f"{layer.name}: inputs are as low as {lows.min()}, stopping early would change its outputs; "
@@ -174,14 +177,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )
         if self.options.signed_inputs == "whole":
             return "inputs may be negative"
-        highs = inputs.max(axis=(0, 2, 3), initial=0).astype(np.int64)
-        return None if (highs - lows).max() < 1 << 15 else "shifted inputs would not fit 16 bits"
+        return None if (tops - lows).max() < 1 << 15 else "shifted inputs would not fit 16 bits"
 
     def stops(self, layer: Any) -> Stops:
         """Return where the windows of a layer stop, and what it puts out."""
         shape: LayerShape = layer.shape
         inputs = np.asarray(layer.inputs)
-        why_not = self.why_not(layer, inputs)
+        lows, tops = fast.channel_ranges(inputs)
+        why_not = self.why_not(layer, lows, tops)
         weights, bias = np.asarray(layer.weights), np.asarray(layer.bias, dtype=np.int64)
         geometry = (shape.stride, shape.pad, shape.dilation, shape.groups)
         if why_not is not None:
@@ -196,9 +199,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )
         order = layer.ordering
         thresholds = order.thresholds
-        lows: Array = np.zeros(shape.in_channels, np.int64)
-        if inputs.min(initial=0) < 0:
-            lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
+        if lows.any():
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
             by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
@@ -251,24 +252,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         ledger.add_grids("pes", *work.actions)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        of_pes = np.concatenate(
-            (
-                np.array(list(work.pes.values())),
-                np.array(list(played.waits.values())),
-                np.broadcast_to(
-                    np.array(list(played.stalls.values()))[:, None, None],
-                    (len(played.stalls), self.rows, self.columns),
-                ),
-            )
-        )
-        causes = [*work.pes, *played.waits, *played.stalls]
-        lanes = range(self.pes.lanes)
+        causes = (*PES, *WAITS, *played.stalls)
+        of_pes = np.empty((len(causes), self.rows, self.columns), dtype=np.int64)
+        own, waits = len(PES), len(PES) + len(WAITS)
+        of_pes[:own], of_pes[own:waits] = work.pes, played.waits
+        of_pes[waits:] = np.array(list(played.stalls.values()))[:, None, None]
         activity.add_grids("pes", *work.lanes)
-        activity.add_grids(
-            "pes",
-            [(f"lane{lane}", cause) for lane in lanes for cause in causes],
-            np.concatenate([of_pes for _ in lanes]),
-        )
+        for lane in range(self.pes.lanes):
+            activity.add_grids("pes", [(f"lane{lane}", cause) for cause in causes], of_pes)
         spent: dict[str, int] = dict.fromkeys(("busy", *LOST), 0)
         for (_, cause), total in zip(work.lanes[0], work.lanes[1].sum(axis=(1, 2)).tolist(), strict=True):
             spent[cause] += total

@@ -42,7 +42,7 @@ class Played:
 
     cycles: int
     stalls: dict[str, int]  # cycles in which the whole array waited, by cause
-    waits: dict[str, Counts]  # cycles in which each PE waited [rows, columns], by cause
+    waits: Counts  # cycles in which each PE waited [cause, row, column], causes as in WAITS
 
 
 def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
@@ -51,12 +51,17 @@ def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
     Where the link moves words at a steady rate and nobody keeps a timeline, one recurrence finds what the
     processes would meet; tests hold it to them.
     """
-    if machine["dram"].KIND == "dram_link" and machine.sim.timeline is None and _fits_int64(machine, rounds):
-        return (yield from _by_recurrence(machine, rounds))
+    if machine["dram"].KIND == "dram_link" and machine.sim.timeline is None:
+        read = int(rounds.inputs.sum()) + int(rounds.link.sum())
+        written = int(rounds.outputs.sum())
+        if _fits_int64(machine, rounds, read + written):
+            return (yield from _by_recurrence(machine, rounds, read, written))
     return (yield from Schedule(machine, rounds).run())
 
 
-def _by_recurrence(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
+def _by_recurrence(
+    machine: Machine, rounds: Rounds, read: int, written: int
+) -> Generator[Event, Any, Played]:
     link = machine["dram"]
     summary, waits, _ = fast.play_columns(
         rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.carrying, rounds.pooling,
@@ -64,21 +69,20 @@ def _by_recurrence(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Pl
     )  # fmt: skip
     cycles, *stalls, busy = summary.tolist()
     yield machine.sim.timeout(cycles)
-    link.count("read", int(rounds.inputs.sum() + rounds.link.sum()))
-    link.count("write", int(rounds.outputs.sum()))
+    link.count("read", read)
+    link.count("write", written)
     machine.sim.activity.add("dram", "busy", busy)
     return Played(
         cycles=cycles,
         stalls=dict(zip(STALLS, stalls, strict=True)),
-        waits=dict(zip(WAITS, waits, strict=True)),
+        waits=waits,
     )
 
 
-def _fits_int64(machine: Machine, rounds: Rounds) -> bool:
+def _fits_int64(machine: Machine, rounds: Rounds, words: int) -> bool:
     """Whether no number of the recurrence can overflow; the processes count without bound."""
     clock = machine["dram"].clock
-    words = int(rounds.inputs.sum() + rounds.link.sum() + rounds.outputs.sum())
-    transactions = int(np.count_nonzero(rounds.link)) + 2 * len(rounds.present)
+    transactions = rounds.link.size + 2 * len(rounds.present)
     cycles = int(rounds.work.sum() + rounds.carrying.sum() + rounds.pooling.sum())
     cycles += (words + transactions) * -(-clock.cycles // clock.ticks)
     cycles += transactions * machine["dram"].spec.latency_cycles
@@ -154,7 +158,7 @@ class Schedule:
         if written is not None:
             yield written
         self._stalled("dram_outputs", since)
-        return Played(cycles=sim.cycle, stalls=self.stalls, waits=self.waits)
+        return Played(cycles=sim.cycle, stalls=self.stalls, waits=np.array(list(self.waits.values())))
 
     def _stalled(self, cause: str, since: int) -> None:
         self.stalls[cause] += self.sim.cycle - since
