@@ -57,11 +57,22 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         long_filters: Literal["parked", "staged", "restreamed"] = "parked"
         weight_buffer: Literal["halves", "whole"] = "halves"  # whether one half loads while one is used
         pace: Literal["own", "column"] = "own"  # of the PEs of a column
+        barrier: Literal["array", "row"] = "array"  # who meets at the end of a portion
+        filters: Literal["in_turn", "by_work"] = "in_turn"  # how they are dealt to columns
         grouping: Literal["wrapped", "rows", "blocks"] = "wrapped"  # which windows are adjacent
         fewest: Literal["groups", "rounds"] = "groups"  # of what portions make little
         one_portion: Literal["columns", "pes"] = "columns"  # where filters go if a layer has one portion
         activations: Literal["off_chip", "where_they_fit", "as_printed"] = "where_they_fit"
         pooling: Literal["none", "overlapped", "serial"] = "overlapped"
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.barrier == "row" and self.pace == "column":
+                raise DescriptionError(["pace: wants own where barrier is row, got column"])
+            if self.barrier == "row" and self.long_filters == "restreamed":
+                raise DescriptionError(
+                    ["long_filters: wants parked or staged where barrier is row, got restreamed"]
+                )
 
     def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
         super().__init__(parts, options, clock_mhz)
@@ -107,7 +118,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             found = self._portions[shape] = portions(
                 shape, self.pes.half_words,
                 rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
-                fewest=self.options.fewest,
+                fewest=self.options.fewest, sum_words=self._sum_words(shape),
             )  # fmt: skip
         return found
 
@@ -137,6 +148,13 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 if layer.feeds is None or not all(name in kept for name in layer.feeds):
                     kept -= {reader.name for reader in layers if layer.name in (reader.fed_by or ())}
         return kept
+
+    def _sum_words(self, shape: LayerShape) -> int:
+        """Return the words that a window takes up in a PE's memory while a filter is at work on it."""
+        halves = self.options.weight_buffer == "halves"
+        unit = max(self.pes.weight_words // 2, 1) if halves else self.pes.weight_words
+        parks = shape.window > unit and self.options.long_filters == "parked"
+        return self.pes.parked_words if parks else 1
 
     def _rounds_of(self, shape: LayerShape) -> int:
         cut = self._portion(shape)
@@ -252,11 +270,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         ledger.add_grids("pes", *work.actions)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        causes = (*PES, *WAITS, *played.stalls)
-        of_pes = np.empty((len(causes), self.rows, self.columns), dtype=np.int64)
-        own, waits = len(PES), len(PES) + len(WAITS)
-        of_pes[:own], of_pes[own:waits] = work.pes, played.waits
-        of_pes[waits:] = np.array(list(played.stalls.values()))[:, None, None]
+        causes = (*PES, *WAITS)
+        of_pes = np.concatenate((work.pes, played.waits))
         activity.add_grids("pes", *work.lanes)
         for lane in range(self.pes.lanes):
             activity.add_grids("pes", [(f"lane{lane}", cause) for cause in causes], of_pes)

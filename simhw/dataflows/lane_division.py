@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Pool
-from simhw.dataflows.lane_schedule import Rounds
+from simhw.dataflows.lane_schedule import Rounds, RowMoves
 from simhw.fast import lane_work as kinds
 from simhw.mapping.windows import Cuts, Portion, axis_cuts, count_portions, lane_places, slices
 from simhw.shapes import LayerShape
@@ -71,6 +71,8 @@ class Division:
         self.slices = slices(self.shape, self.pes.half_words)
         self.blocks = self.shape.batch * self.portions
         self.turns = -(-self.blocks // self.rows)
+        halves = self.options.weight_buffer == "halves"
+        self.unit: int = max(self.pes.weight_words // 2, 1) if halves else self.pes.weight_words
         self.spread = self.blocks == 1 and self.options.one_portion == "pes"
         self.index_bits = max(self.shape.window - 1, 1).bit_length()
 
@@ -81,7 +83,11 @@ class Division:
             deal, windows = fast.deal_whole, (shape.batch, shape.out_channels)
         else:
             macs = stops.macs.reshape(*stops.macs.shape[:2], -1)
-            deal, windows = fast.deal_lanes, (macs, stops.checked_from, stops.speculates)
+            windows = macs, stops.checked_from, stops.speculates
+            if options.filters == "by_work":
+                turn = self.by_work(macs)
+                windows = macs[:, turn], stops.checked_from[turn], stops.speculates[turn]
+            deal = fast.deal_lanes
         work, words, by_lane, by_pe, sent = deal(
             *windows,
             lane_places(shape, self.cut, pes.lanes, options.grouping),
@@ -89,7 +95,7 @@ class Division:
             self.rows,
             self.columns,
             np.array([0] + [end for _, end in self.slices], dtype=np.int64),
-            max(pes.weight_words // 2, 1) if halves else pes.weight_words,
+            self.unit,
             2 if halves else 1,
             pes.parked_words,
             LONG_FILTERS[
@@ -110,6 +116,7 @@ class Division:
             pooling=moves.pooling,
             outputs=moves.outputs,
             room=2 if halves else 1,
+            of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
         buffers = ("weights", "indexes") if stops.ordered else ("weights",)
         by_lane = np.ascontiguousarray(by_lane.transpose(3, 0, 1, 2))
@@ -144,12 +151,26 @@ class Division:
             details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
         )
 
+    def by_work(self, macs: Array) -> Counts:
+        """Return the filters in the order in which they are dealt so that columns have alike much to do.
+
+        Those of a group with the most products come first; every second time round the columns they are
+        dealt the other way about.
+        """
+        share = self.columns * (self.rows if self.spread else 1)
+        cost: Counts = macs.sum(axis=(0, 2), dtype=np.int64).reshape(self.shape.groups, -1)
+        turn = (-cost).argsort(axis=1, kind="stable")
+        for first in range(share, turn.shape[1], 2 * share):
+            turn[:, first : first + share] = turn[:, first : first + share][:, ::-1].copy()
+        return (turn + np.arange(len(turn))[:, None] * turn.shape[1]).reshape(-1)
+
     def moves(self) -> Moves:
         options, on_chip = self.options, self.on_chip
         return _moves(
             self.shape, self.cut, None if options.pooling == "none" else self.layer.pool,
             (self.rows, self.columns), self.spread,
             half_words=self.pes.half_words,
+            unit=self.shape.window if self.options.long_filters == "staged" else self.unit,
             link_words=(self.pes.word_bits, self.dataflow.dram.word_bits),
             row_words=self.dataflow.row_words,
             pool_words=self.pes.pool_words if options.pooling == "serial" else None,
@@ -182,12 +203,13 @@ class Moves:
     writes: Counts  # of each PE's memory: inputs that come
     reads: Counts  # and inputs that it hands to its row
     pooled: Counts | None  # pooled values that each PE makes
+    of_rows: RowMoves  # and the same for rows that move by themselves
 
 
 @functools.lru_cache(maxsize=1024)
 def _moves(
     shape: LayerShape, cut: Portion, pool: Pool | None, array: tuple[int, int], spread: bool, *,
-    half_words: int, link_words: tuple[int, int], row_words: int, pool_words: int | None,
+    half_words: int, unit: int, link_words: tuple[int, int], row_words: int, pool_words: int | None,
     on_chip: tuple[bool, bool], free: bool,
 ) -> Moves:  # fmt: skip
     rows, columns = array
@@ -216,7 +238,10 @@ def _moves(
     own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
 
     def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
-        return np.broadcast_to(by_turn[:, None] * by_slice, present.shape).reshape(-1)
+        """Return what each round has [round], or each row in each round [round, row]."""
+        of_slices = by_turn[:, None] * by_slice.reshape(-1, *[1] * (by_turn.ndim - 1))
+        each = by_turn.shape[1:]
+        return np.broadcast_to(of_slices, (*present.shape, *each)).reshape(-1, *each)
 
     def on_link(words: Counts, stays: bool) -> Counts:
         return words * 0 if stays else -(-words * link_words[0] // link_words[1])
@@ -227,21 +252,29 @@ def _moves(
     if on_chip[0]:  # channel c of a slice lies in column c % columns
         place: Counts = np.arange(columns, dtype=np.int64)
         reads = carried[:, None] * (-(-(channels[:, None] - place) // columns)).clip(0).sum(axis=0)
-    pooling: Counts = np.zeros(present.size, dtype=np.int64)
-    if pool is not None and pool_words is not None:
-        most = (made * own.max(axis=1)).max(axis=1)  # outputs of the busiest PE
-        pooling = by_round(-(-most // pool_words), last)
+    most = made * own.max(axis=1)  # outputs of the busiest PE of each row
+    if pool is None or pool_words is None:
+        most, pool_words = most * 0, 1
     whole = carried * int(channels.sum())
+    of_buses = words * (0 if free else 1)
+    leaving = left * own.sum(axis=1)
     return Moves(
         present=present.reshape(-1),
         inputs=on_link(by_round(words[:, 0] if spread else words.sum(axis=1), channels), on_chip[0]),
-        carrying=-(-by_round(words.max(axis=1) * (0 if free else 1), channels) // row_words),
-        pooling=pooling,
-        outputs=on_link(by_round(left @ np.broadcast_to(own.sum(axis=1), rows), last), on_chip[1]),
+        carrying=-(-by_round(of_buses.max(axis=1), channels) // row_words),
+        pooling=by_round(-(-most.max(axis=1) // pool_words), last),
+        outputs=on_link(by_round(leaving.sum(axis=1), last), on_chip[1]),
         carried=int(whole.sum()),
         writes=np.broadcast_to(whole[:, None], (rows, columns)),
         reads=reads,
         pooled=None if pool is None else pooled_values.sum(axis=0)[:, None] * own * shape.groups,
+        of_rows=RowMoves(
+            inputs=on_link(by_round(words, channels), on_chip[0]),
+            carrying=-(-by_round(of_buses, channels) // row_words),
+            pooling=by_round(-(-most // pool_words), last),
+            outputs=on_link(by_round(leaving, last), on_chip[1]),
+            whole_units=-(-(parts[-1][1] - parts[-1][0]) // unit),
+        ),
     )
 
 

@@ -32,9 +32,11 @@ def portions(
     lanes: int,
     grouping: str = "wrapped",
     fewest: str = "groups",
+    sum_words: int = 1,
 ) -> Portion:
     """Return the portion that keeps `rows` rows of PEs busy best, its inputs and outputs in half a memory.
 
+    Of the filter at work a window takes `sum_words` words, and one of each filter that is done.
     Rounds times groups of windows in a round decide, then fewer rounds, then broader portions; with
     `fewest` "rounds" these decide first, since filters come again with each. A single
     window is a portion even where its inputs do not fit: they then come in slices.
@@ -49,7 +51,8 @@ def portions(
     def fits(height: int, width: int) -> bool:
         tall = min((height - 1) * shape.stride[0] + spans[0], shape.padded_height)
         broad = min((width - 1) * shape.stride[1] + spans[1], shape.padded_width)
-        return deep * tall * broad <= half_words and filters * height * width <= half_words
+        held = (filters - 1 + sum_words) * height * width
+        return deep * tall * broad <= half_words and held <= half_words
 
     def cost(cut: Portion) -> tuple[int, int, int]:
         down, across = -(-high // cut.height), -(-wide // cut.width)
