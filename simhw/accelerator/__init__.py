@@ -347,6 +347,7 @@ class _Run:
         cycles, stalls = details.pop("cycles"), details.pop("stall_cycles")
         executed = details.pop("macs_executed")
         slots = cycles * self.multipliers
+        moved, done = _moved(grouped, self.parts)
         matches, error = _verdict(layer, output)
         return LayerResult(
             name=layer.name,
@@ -356,9 +357,9 @@ class _Run:
             utilization=executed / slots if slots else 0.0,
             macs=layer.shape.macs,
             macs_executed=executed,
-            multiplies=_of_action(grouped, "mul"),
-            adds=_of_action(grouped, "add"),
-            bytes=_bytes(grouped, self.parts),
+            multiplies=done.get("mul", 0),
+            adds=done.get("add", 0),
+            bytes=moved,
             actions=Lazily(sim.ledger.flat),
             activity=Lazily(sim.activity.flat),
             output_matches=matches,
@@ -430,18 +431,22 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
     return (None if form.is_float else False), error
 
 
-def _of_action(grouped: Mapping[str, int], action: str) -> int:
-    return sum(n for key, n in grouped.items() if key.endswith(f".{action}"))
+def _moved(
+    grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bytes that each part moved, and how often each other action was done.
 
-
-def _bytes(grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return the bytes that each part moved: its reads, writes, sends and hops, at its word's width."""
+    What moves words are reads, writes, sends and hops, at the width of the part's word.
+    """
     bits: dict[str, int] = {}
+    done: dict[str, int] = {}
     for key, n in grouped.items():
         part, _, action = key.rpartition(".")
         if action in MOVES:
             bits[part] = bits.get(part, 0) + n * parts[part]["spec"]["word_bits"]
-    return {part: n // 8 for part, n in bits.items()}
+        else:
+            done[action] = done.get(action, 0) + n
+    return {part: n // 8 for part, n in bits.items()}, done
 
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:

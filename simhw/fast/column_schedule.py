@@ -186,7 +186,8 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
     loaded, used = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
     pe_end = np.zeros((columns, rows), np.int64)
     held_back, late = np.zeros((columns, rows), np.int64), np.zeros((columns, rows), np.int64)
-    asks = np.full(columns + 2, -1, np.int64)  # who asks the link, since when: inputs, columns, outputs
+    never = np.int64((1 << 63) - 1)
+    asks = np.full(columns + 2, never, np.int64)  # who asks the link, since when: inputs, columns, outputs
     wait_inputs = wait_outputs = moved = pooled = 0
     free_tick = busy = 0
     r = 0
@@ -228,7 +229,7 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                     freed[c, k] = latest
                     used[c] += 1
                 k = loaded[c]
-                asks[1 + c] = -1
+                asks[1 + c] = never
                 if k < counts[c, rounds] and (k < room or k - room < used[c]):
                     asks[1 + c] = there[c, k - 1] if k > 0 else 0
                     if k >= room:
@@ -258,13 +259,13 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                 at_link = r < rounds
                 moving = True
                 first = last = 0
-        asks[0] = asked_at if r < rounds and at_link else -1
-        asks[columns + 1] = written if leaving else -1
-        who = -1
-        for q in range(columns + 2):
-            if asks[q] >= 0 and (who < 0 or asks[q] < asks[who]):
-                who = q
-        if who < 0:
+        asks[0] = asked_at if r < rounds and at_link else never
+        asks[columns + 1] = written if leaving else never
+        who, earliest = 0, never
+        for q in range(asks.size):
+            if asks[q] < earliest:
+                who, earliest = q, asks[q]
+        if earliest == never:
             break
         if who == 0:
             words = inputs[r]
