@@ -31,6 +31,8 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         **DiagonalArray.ROLES,
     }
 
+    WINDOWS = ("row_reuse", "window"), ("run_reuse", "window")
+
     @dataclass(frozen=True, kw_only=True)
     class Options(core.Spec):
         unfitted: Literal["refuse", "exact"] = "refuse"
@@ -84,3 +86,6 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
 
     def reuse_role(self, grouping: Grouping) -> str:
         return "row_reuse" if grouping.by_rows else "run_reuse"
+
+    def reuse_block(self, grouping: Grouping) -> Any:
+        return self.parts[self.reuse_role(grouping)].spec
