@@ -84,13 +84,19 @@ class DiagonalArray(core.Dataflow):
             sums_per_cycle=self.noc.sum_words_per_cycle,
         )
 
+    @property
+    def word_bits(self) -> dict[str, int]:
+        """The width of each part that has words, memory outside left out."""
+        specs = {role: part.spec.to_dict() for role, part in self.parts.items() if role != "dram"}
+        return {role: spec["word_bits"] for role, spec in specs.items() if "word_bits" in spec}
+
     # plan
 
     def plan(
         self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Iterable[Phase]:
         """Yield a phase a layer, mapped as published where `mapping` names the layer."""
-        found = [*self._machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
+        found = [*self.machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
         if found:
             raise DescriptionError(found)
         published = self._published(layers, mapping or {})
@@ -121,17 +127,16 @@ class DiagonalArray(core.Dataflow):
             raise MappingError(wrong)
         return found
 
-    def _machine_faults(self) -> Iterable[str]:
+    def machine_faults(self) -> Iterable[str]:
+        """Yield what keeps the machine from running anything."""
         sums = self.parts["psums"]
         if (sums.rows, sums.columns) != (self.rows, self.columns):
             yield (
                 f"components.psums: is {sums.rows} x {sums.columns}; wants an adder for each of "
                 f"{self.rows} x {self.columns} PEs"
             )
-        widths = {role: part.spec.to_dict().get("word_bits") for role, part in self.parts.items()}
-        widths = {role: bits for role, bits in widths.items() if bits is not None and role != "dram"}
-        if len(set(widths.values())) > 1:
-            told = ", ".join(f"{role} {bits}" for role, bits in widths.items())
+        if len(set(self.word_bits.values())) > 1:
+            told = ", ".join(f"{role} {bits}" for role, bits in self.word_bits.items())
             yield f"components: word_bits: wants one width for all on chip, got {told}"
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
@@ -158,6 +163,16 @@ class DiagonalArray(core.Dataflow):
     def coefficient_bits(self, layer: Layer) -> int:
         """Return the bits of a word that PEs multiply by, as it lies in DRAM."""
         raise NotImplementedError
+
+    def too_wide(self, layer: Layer, part: str, bits: int) -> str:
+        """Return the message that what a layer stores has more bits than the machine's words."""
+        settings = " ".join(f"--set components.{role}.word_bits={bits}" for role in self.word_bits)
+        fitted = part == "weights" and layer.fit is not None
+        told = "fitted weights" if fitted else part
+        other = "a trace of the exact network's weights, or " if fitted else ""
+        return (
+            f"{layer.name}: {told} of {bits} bits, words have {self.pes.word_bits}; wants {other}{settings}"
+        )
 
     def reuse_block(self, grouping: Grouping) -> Any:
         """Return the spec of the reuse blocks that make a layer's sums; None where nothing makes any."""

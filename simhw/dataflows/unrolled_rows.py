@@ -31,6 +31,15 @@ class UnrolledRows(DiagonalArray, kind="unrolled_rows"):
     class Options(core.Spec):
         filters_at_once: core.Count = 1
 
+    def machine_faults(self) -> Iterable[str]:
+        yield from super().machine_faults()
+        words: int = self.parts["windows"].spec.to_dict()["words"]
+        if words < self.pes.terms:
+            yield (
+                f"components.windows.words: is {words}; wants at least {self.pes.terms}, one for each "
+                "multiplier of a PE"
+            )
+
     def layer_faults(self, layer: Layer) -> Iterable[str]:
         if layer.formats["expected"].is_float:
             yield (
@@ -41,10 +50,7 @@ class UnrolledRows(DiagonalArray, kind="unrolled_rows"):
         for part in ("inputs", "expected", "weights"):
             wide = layer.formats[part].bits
             if wide > self.pes.word_bits:
-                yield (
-                    f"{layer.name}: {part} of {wide} bits; wants components of word_bits {wide}, got "
-                    f"{self.pes.word_bits}"
-                )
+                yield self.too_wide(layer, part, wide)
 
     def coefficient_bits(self, layer: Layer) -> int:
         return layer.formats["weights"].bits

@@ -513,20 +513,44 @@ REFUSED = {
     "long groups": (
         rig(reuse={"inputs": 4}),
         FittedLayer(LINE, 6, 2),
-        "layer: N_w: is 6, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=6",
+        "layer: N_w: is 6, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=6; "
+        "tolba_quadratic has them",
+    ),
+    "longest groups": (
+        rig(reuse={"inputs": 4}),
+        FittedLayer(LayerShape.linear(1, 200, 2), 193, 2),
+        "layer: N_w: is 193, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=193",
+    ),
+    "more multipliers than a window has": (
+        rig(
+            reuse={"inputs": 2},
+            pes={"terms": 3, "coefficient_words": 6},
+            options=SubexpressionReuse.Options(unfitted="exact"),
+        ),
+        ExactLayer(LINE),
+        "layer: weights that a PE multiplies at once: are 3, a block of run_reuse has 2 inputs; wants "
+        "--set components.run_reuse.inputs=3; tolba_quadratic has them",
+    ),
+    "more multipliers than a window has, unrolled": (
+        rig(blocks=0, windows={"words": 4}),
+        ExactLayer(LINE),
+        "components.windows.words: is 4; wants at least 5, one for each multiplier of a PE",
     ),
     "quadratic": (
         rig(),
         FittedLayer(LINE, 6, 3),
         "layer: its fit has 3 coefficients a group, components.run_reuse.terms is 2; wants "
-        "--set components.run_reuse.terms=3\n"
+        "--set components.run_reuse.terms=3; tolba_quadratic has them\n"
         "layer: its fit has 3 coefficients a group, components.pes.terms is 2; wants "
-        "--set components.pes.terms=3 --set components.pes.coefficient_words=6",
+        "--set components.pes.terms=3 --set components.pes.coefficient_words=6; tolba_quadratic has them",
     ),
     "wide weights": (
         rig(blocks=0),
         FittedLayer(LINE, 6, 2),
-        "layer: weights of 32 bits; wants components of word_bits 32, got 16",
+        "layer: fitted weights of 32 bits, words have 16; wants a trace of the exact network's weights, or "
+        "--set components.windows.word_bits=32 --set components.pes.word_bits=32 "
+        "--set components.psums.word_bits=32 --set components.glb.word_bits=32 "
+        "--set components.noc.word_bits=32 --set components.relu.word_bits=32",
     ),
     "other adders": (
         replace(rig(), parts=rig().parts | {"psums": Part(kind=Adder, spec=Adder.Spec(), rows=2, columns=4)}),
