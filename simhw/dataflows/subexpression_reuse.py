@@ -96,6 +96,14 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         group, terms = (0, 1) if fit is None else (int(fit[0]), len(fit) - 2)
         return grouping_of(shape, group, terms, self.pes.terms)
 
+    def mapping_note(self, fit: Array | None) -> str:
+        if fit is not None or self.options.unfitted == "exact":
+            return ""
+        return (
+            "mapped with weights as they are, which run with --set options.unfitted=exact only; a trace of "
+            "fitted weights is mapped by its groups"
+        )
+
     def reuse_role(self, grouping: Grouping) -> str:
         return "row_reuse" if grouping.by_rows else "run_reuse"
 
