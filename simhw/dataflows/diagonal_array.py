@@ -53,7 +53,7 @@ class DiagonalArray(core.Dataflow):
         "pes": Role(
             fields=("terms", "coefficient_words", "latency_cycles", "word_bits"), grid=True, about="the array"
         ),
-        "psums": Role(grid=True, about="an adder for each PE, for sums that climb"),
+        "psums": Role(grid=True, about="an adder above each PE: sums climb, and join the buffer's"),
         "glb": Role(fields=("shared_words", "filter_region_words"), about="the global buffer"),
         "noc": Role(
             fields=("coefficient_words_per_cycle", "input_words_per_cycle", "sum_words_per_cycle"),
