@@ -51,7 +51,6 @@ class Tile:
 
     settled: Any  # the event
     under_way: int = 0
-    is_whole: bool = False
 
 
 @dataclass
@@ -85,7 +84,7 @@ class Columns:
         self.products = {place: Line(self.pes.spec.latency_cycles) for place in places}
         self.climbed: dict[PE, tuple[Sum, Tile]] = {}  # the registers above PEs
         self.held: dict[Key, tuple[int, int]] = {}  # by sum: visits so far, cycle of the last
-        self.settling: list[Tile] = []
+        self.settling: list[Tile] = []  # tiles of which no more sums will set out
         self.multiplications = 0
 
     @property
@@ -103,7 +102,6 @@ class Columns:
 
     def close(self, tile: Tile) -> None:
         """Say that no more sums of a tile will set out."""
-        tile.is_whole = True
         self.settling.append(tile)
 
     def work(self, cycle: int) -> None:
