@@ -202,11 +202,26 @@ def plan_mapping(
 
     `fits` are those of layers whose weights come from coefficients (`LayerTrace.fit`).
     """
-    description = load_accelerator(accelerator, overrides=overrides)
-    dataflow = dataflow_kinds()[description.dataflow](
-        description.parts, description.options, description.clock_mhz
-    )
+    dataflow = _mapper(accelerator, overrides)
     return {name: dataflow.map_layer(name, shape, (fits or {}).get(name)) for name, shape in layers}
+
+
+def mapping_notes(
+    accelerator: str | Path | Description,
+    layers: Iterable[str],
+    *,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    fits: Mapping[str, Array] | None = None,
+) -> dict[str, str]:
+    """Return what must be known to run layers that `plan_mapping` mapped, where there is anything."""
+    dataflow = _mapper(accelerator, overrides)
+    notes = {name: dataflow.mapping_note((fits or {}).get(name)) for name in layers}
+    return {name: note for name, note in notes.items() if note}
+
+
+def _mapper(accelerator: str | Path | Description, overrides: Mapping[str, Any] | Sequence[str]) -> Dataflow:
+    described = load_accelerator(accelerator, overrides=overrides)
+    return dataflow_kinds()[described.dataflow](described.parts, described.options, described.clock_mhz)
 
 
 def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:

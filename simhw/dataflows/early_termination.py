@@ -22,6 +22,7 @@ from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
+LANE_BITS = 16  # of the words that lanes multiply
 LOST = (
     "lockstep", "no_window", "parking", "stream", "barrier", "no_filter", "no_portion",
     "row_bus", "pooling", "dram_filters", "dram_inputs", "dram_outputs",
@@ -96,6 +97,11 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 raise DescriptionError(
                     f"{layer.name}: early_termination wants integers, the trace holds float32; "
                     "make it with --format fixed16"
+                )
+            if (bits := layer.formats["weights"].bits) > LANE_BITS:
+                raise DescriptionError(
+                    f"{layer.name}: weights of {bits} bits, lanes multiply words of {LANE_BITS}; wants a "
+                    "trace of the exact network's weights"
                 )
         kept = self.kept_inputs(layers)
         for layer in layers:
