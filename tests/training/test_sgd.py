@@ -298,8 +298,17 @@ def test_images_that_are_held_out_are_not_learnt(recipe, tmp_path):
         load_sets(recipe, tmp_path / "one.npz")
     assert caught.value.faults == (
         "one.npz: images: holds one set of images, and training wants two: train_images, with their "
-        "train_labels, and test_images with theirs",
+        "train_labels, and test_images with theirs, or two files, named alike but for train and test",
     )
+
+
+def test_the_two_sets_may_be_two_files(recipe, tmp_path):
+    for name, images in (("mnist_train", 70), ("mnist_test", 30)):
+        pixels = np.zeros((images, 28, 28), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=np.arange(images) % 10)
+    sets = load_sets(recipe, tmp_path / "mnist_test.npz")
+    assert (sets.train.source, sets.test.source) == ("mnist_train.npz: images", "mnist_test.npz: images")
+    assert [len(labels) for labels in sets.labels] == [70, 30]
 
 
 def test_images_without_labels_are_refused(recipe, tmp_path):
