@@ -254,15 +254,36 @@ def trace(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="For drawn weights and synthetic inputs.")
     ] = None,
+    fit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fit",
+            metavar="LAYER=KIND:N_w",
+            help="Put a layer's weights on lines: fc1=linear:24, conv*=quadratic:25 or fc3=exact. May be "
+            "repeated; of two that name a layer the last counts.",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option("--bits", metavar="N", help="Of a coefficient that --fit makes; 8 if not given."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a trace: a network run in the reference model."""
+    """Make a trace: a network run in the reference model.
+
+    With --fit its weights become coefficients, once batch norms are folded into them; layers that are not
+    named keep exact weights of as many bits.
+    """
     from simhw.cli import inventory
-    from simhw.errors import TraceError
+    from simhw.errors import TraceError, TransformError
     from simhw.files import check_outputs
+    from simhw.transforms import layer_fits
     from simhw.workload import export, load_workload
 
     _check_ending(output, (".safetensors",), TraceError)
+    if bits is not None and not fit:
+        raise TransformError("--bits: has no effect without --fit; name a layer to fit")
+    plan = layer_fits.parse(fit, 8 if bits is None else bits) if fit else None
     _data_of_environment()
     network = load_workload(workload)
     check_outputs([output], inventory.read_for_trace(network, weights, data), TraceError)
@@ -276,6 +297,7 @@ def trace(
             first=first,
             split=split,
             seed=seed,
+            fit=plan,
             progress=progress,
         )
     made.save(output)

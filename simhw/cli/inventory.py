@@ -95,10 +95,7 @@ def recipes() -> list[Row]:
         {
             "name": name,
             "workload": recipe.workload.name,
-            "fit": ", ".join(
-                f"{layer} {fit.kind} {fit.group}" if fit.group else f"{layer} {fit.kind}"
-                for layer, fit in recipe.fit.items()
-            ),
+            "fit": ", ".join(f"{layer} {fit}" for layer, fit in recipe.fit.items()),
             "bits": recipe.bits,
             "epochs": recipe.epochs,
             "cites": recipe.cites,
