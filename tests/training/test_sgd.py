@@ -118,6 +118,8 @@ def test_first_weights_are_fitted_and_as_large_as_those_drawn():
     # He's deviation, four times as large before a sigmoid
     assert one.std() == pytest.approx(4 * np.sqrt(2 / 150), rel=0.05)
     assert drawn["fc.weights"].std() == pytest.approx(np.sqrt(2 / 192), rel=0.05)
+    smaller = first_weights(workload.graph, workload.input_shape, 1, {"conv2.weights": projection}, 0.5)
+    np.testing.assert_array_equal(smaller["conv2.weights"], other / 2)
 
 
 def test_the_same_recipe_gives_the_same_bytes(recipe, tmp_path):
