@@ -655,7 +655,7 @@ def reproduce(
         bool, typer.Option("--strict", help="Exit 1 where a number is further off than its tolerance.")
     ] = False,
     plots: Annotated[
-        Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the paper's figures there, too.")
+        Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the figures asked for there, too.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -664,7 +664,7 @@ def reproduce(
     from simhw.cli.figures import draw
     from simhw.reports.table import item_notes, item_table
 
-    drawn = [] if plots is None else draw((paper or "").partition(".")[0], plots)
+    drawn = [] if plots is None else draw(paper or "", plots)
     with _progress("reproduce") as progress:
         found = papers.reproduce(paper, _data_folder(data), progress)
     if as_json:
