@@ -700,7 +700,9 @@ def train(
     data: Data = None,
     images: Annotated[
         int | None,
-        typer.Option("--images", metavar="N", min=1, help="Only the first N images of each set, not all."),
+        typer.Option(
+            "--images", metavar="N", min=1, help="Only the first N images of each set, of fewer held out all."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a training that did not end.")
@@ -715,14 +717,18 @@ def train(
 
     Writes coefficients that trace --weights takes; loss and accuracy by epoch lie beside them, as .csv.
     """
-    from simhw.cli.train import sentence, trained
+    from simhw.cli.train import interrupted, sentence, trained
     from simhw.reports.table import listing
     from simhw.training.recipe import load_recipe
 
     _data_of_environment()
     read = load_recipe(recipe)
-    with _progress(read.name) as progress:
-        found = trained(read, output, data, images, resume, plot, progress)
+    try:
+        with _progress(read.name) as progress:
+            found = trained(read, output, data, images, resume, plot, progress)
+    except KeyboardInterrupt:
+        _say(interrupted(output))
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json(found)
     else:
