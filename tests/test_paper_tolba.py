@@ -237,12 +237,16 @@ def test_accuracies_are_held_to_a_point(monkeypatch: pytest.MonkeyPatch) -> None
     assert "-1.01 points 1 point differs" in " ".join(ran.stdout.split())
 
 
-def test_larger_first_weights_are_a_sensitivity_and_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tolba, "accuracy_of", lambda recipe, data: 0.3178)
-    (paper,) = reproduce("tolba.section4.fc.inference_only_larger_first_weights")
-    (one,) = paper["items"]
-    assert one["tolerance"] is None
-    assert one["why"].startswith("sensitivity, not the paper's setting")
+@pytest.mark.parametrize("id", tolba.OTHER_FIRST_WEIGHTS)
+def test_other_first_weights_are_a_sensitivity_and_no_match(found: dict, id: str) -> None:
+    recipe, text, _ = tolba.OTHER_FIRST_WEIGHTS[id]
+    assert found[id]["printed"] == float(text)
+    assert found[id]["tolerance"] is None
+    assert found[id]["why"].startswith("sensitivity, not the paper's setting, and no match: ")
+    made, plain = load_recipe(recipe), load_recipe(recipe.rpartition("_")[0])
+    apart = {key for key, value in made.to_dict().items() if plain.to_dict()[key] != value}
+    assert apart - {"rate"} == {"first_size"}
+    assert made.fit_when == "inference"
 
 
 def test_case_7_is_counted_with_groups_of_16_in_fc2(found: dict) -> None:
