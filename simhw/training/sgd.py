@@ -65,7 +65,7 @@ def load_sets(recipe: Recipe, data: str | Path | None = None, images: int | None
     if train.source == test.source:
         raise RecipeError(
             f"{train.source}: holds one set of images, and training wants two: train_images, with their "
-            "train_labels, and test_images with theirs"
+            "train_labels, and test_images with theirs, or two files, named alike but for train and test"
         )
     return Sets(train, test)
 
