@@ -5,14 +5,18 @@
     python benchmarks/bench_training.py choices         trainings of 10 epochs, each of one recipe changed
 
 Images are MNIST's where SIMHW_DATA names a folder that has them, else the digits that ship, so much fewer.
-Epochs have all training images, on as many cores as BLAS takes, and the images held out are named as well.
+Epochs have all training images, on one thread, and the images held out are named as well; both the
+wall's seconds of one and the processor's are printed, the latter are what a quiet core would take.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
+
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import numpy as np
 
@@ -28,18 +32,23 @@ TABLE_2, TABLE_3 = "tolba_table2_", "tolba_table3_"
 
 
 def speed(rounds):
-    """Print the median seconds of an epoch after a first one."""
+    """Print the median seconds of an epoch, after a first one."""
     for name in (f"{TABLE_2}case0", f"{TABLE_2}case3", f"{TABLE_3}without", f"{TABLE_3}lin6"):
         recipe = load_recipe(name)
         training = Training(recipe, load_sets(recipe))
         training.epoch()
-        taken = []
+        wall, own = [], []
         for _ in range(rounds):
-            begun = time.perf_counter()
+            begun = time.perf_counter(), time.process_time()
             training.epoch()
-            taken.append(time.perf_counter() - begun)
+            wall.append(time.perf_counter() - begun[0])
+            own.append(time.process_time() - begun[1])
         images = len(training.sets.train.pixels)
-        print(f"{name:22} {np.median(taken):6.2f} s an epoch of {images:,} images", flush=True)
+        print(
+            f"{name:22} {np.median(wall):6.2f} s an epoch of {images:,} images, {np.median(own):6.2f} s of "
+            "the processor",
+            flush=True,
+        )
 
 
 def parts():
@@ -70,7 +79,7 @@ def choices(only):
         ],
         "afterwards": [
             (f"{TABLE_2}inference", change, False)
-            for change in ({}, {"rate": 0.01}, {"first_size": 2.0}, {"first_size": 4.0, "rate": 0.01})
+            for change in ({}, {"rate": 0.01}, {"first_size": 4.0, "rate": 0.01})
         ],
         "first_size": [(f"{TABLE_3}lin64", {"first_size": size}, False) for size in (1.0, 0.5)],
     }
@@ -104,4 +113,4 @@ if __name__ == "__main__":
     elif what[0] == "choices":
         choices(what[1:])
     else:
-        speed(5)
+        speed(3)
