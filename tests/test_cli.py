@@ -270,7 +270,7 @@ def test_check_names_every_fault_of_every_file(command, here):
         f"empty.json: is empty; {REMAKE}",
         "b.yaml: is no file of simhw's: an accelerator has 'components', a mapping and a workload 'layers', "
         "a technology table 'entries', a recipe 'epochs'",
-        "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz",
+        "c.txt: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz, .npz.checkpoint",
         "none.yaml: no such file",
         ".: is a directory; wants a file",
     ]

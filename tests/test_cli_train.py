@@ -103,8 +103,15 @@ def test_resume_goes_on_from_a_checkpoint(command, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(sgd, "save_coefficients", killed)
-        assert command("train", "mine.yaml", "-o", "mine.npz", "--images", 64).exit_code == 130
-    assert Path("mine.npz.checkpoint").exists()
+        broken = command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
+    assert broken.exit_code == 130
+    assert broken.stderr == (
+        "interrupted after epoch 2; mine.npz.checkpoint keeps it, and the same command with --resume goes "
+        "on\n"
+    )
+    assert command("check", "mine.npz.checkpoint").stdout == (
+        "mine.npz.checkpoint: ok, checkpoint of a training, 2 epochs done; simhw train --resume goes on\n"
+    )
     refused = command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
     assert refused.exit_code == 2
     assert refused.stderr == (
@@ -113,6 +120,36 @@ def test_resume_goes_on_from_a_checkpoint(command, monkeypatch):
     )
     assert command("train", "mine.yaml", "-o", "mine.npz", "--images", 64, "--resume").exit_code == 0
     assert Path("mine.npz").read_bytes() == Path("through.npz").read_bytes()
+
+
+def test_a_training_broken_off_at_once_says_that_nothing_is_left(command, monkeypatch):
+    from simhw.training.backprop import Network
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Network, "gradients", killed)
+    broken = command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
+    assert broken.exit_code == 130
+    assert broken.stderr == "interrupted before the first epoch was done; nothing is left of it\n"
+    assert [path.name for path in Path().iterdir()] == ["mine.yaml"]
+
+
+def test_check_says_what_is_wrong_with_a_checkpoint(command):
+    Path("a.npz.checkpoint").write_bytes(b"PK and no more")
+    done = command("check", "a.npz.checkpoint")
+    assert done.exit_code == 2
+    assert done.stderr == ("a.npz.checkpoint: is no whole checkpoint; remove it to begin the training anew\n")
+
+
+def test_coefficients_of_another_network_are_one_line(command):
+    command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
+    done = command("trace", "lenet5_tolba", "--weights", "mine.npz", "-o", "t.safetensors")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "mine.npz: is of another network: it has coefficients of fc1, fc2, fc3, and this one's layers are "
+        "conv1, conv2, fc; name the workload it was made for, or its arrays after these layers\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -254,15 +254,36 @@ def trace(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="For drawn weights and synthetic inputs.")
     ] = None,
+    fit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fit",
+            metavar="LAYER=KIND:N_w",
+            help="Put a layer's weights on lines: fc1=linear:24, conv*=quadratic:25 or fc3=exact. May be "
+            "repeated; of two that name a layer the last counts.",
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option("--bits", metavar="N", help="Of a coefficient that --fit makes; 8 if not given."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a trace: a network run in the reference model."""
+    """Make a trace: a network run in the reference model.
+
+    With --fit its weights become coefficients, once batch norms are folded into them; layers that are not
+    named keep exact weights of as many bits.
+    """
     from simhw.cli import inventory
-    from simhw.errors import TraceError
+    from simhw.errors import TraceError, TransformError
     from simhw.files import check_outputs
+    from simhw.transforms import layer_fits
     from simhw.workload import export, load_workload
 
     _check_ending(output, (".safetensors",), TraceError)
+    if bits is not None and not fit:
+        raise TransformError("--bits: has no effect without --fit; name a layer to fit")
+    plan = layer_fits.parse(fit, 8 if bits is None else bits) if fit else None
     _data_of_environment()
     network = load_workload(workload)
     check_outputs([output], inventory.read_for_trace(network, weights, data), TraceError)
@@ -276,6 +297,7 @@ def trace(
             first=first,
             split=split,
             seed=seed,
+            fit=plan,
             progress=progress,
         )
     made.save(output)
@@ -634,7 +656,7 @@ def reproduce(
         bool, typer.Option("--strict", help="Exit 1 where a number is further off than its tolerance.")
     ] = False,
     plots: Annotated[
-        Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the paper's figures there, too.")
+        Path | None, typer.Option("--plots", metavar="FOLDER", help="Draw the figures asked for there, too.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -643,7 +665,7 @@ def reproduce(
     from simhw.cli.figures import draw
     from simhw.reports.table import item_notes, item_table
 
-    drawn = [] if plots is None else draw((paper or "").partition(".")[0], plots)
+    drawn = [] if plots is None else draw(paper or "", plots)
     with _progress("reproduce") as progress:
         found = papers.reproduce(paper, _data_folder(data), progress)
     if as_json:
@@ -679,7 +701,9 @@ def train(
     data: Data = None,
     images: Annotated[
         int | None,
-        typer.Option("--images", metavar="N", min=1, help="Only the first N images of each set, not all."),
+        typer.Option(
+            "--images", metavar="N", min=1, help="Only the first N images of each set, of fewer held out all."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a training that did not end.")
@@ -694,14 +718,18 @@ def train(
 
     Writes coefficients that trace --weights takes; loss and accuracy by epoch lie beside them, as .csv.
     """
-    from simhw.cli.train import sentence, trained
+    from simhw.cli.train import interrupted, sentence, trained
     from simhw.reports.table import listing
     from simhw.training.recipe import load_recipe
 
     _data_of_environment()
     read = load_recipe(recipe)
-    with _progress(read.name) as progress:
-        found = trained(read, output, data, images, resume, plot, progress)
+    try:
+        with _progress(read.name) as progress:
+            found = trained(read, output, data, images, resume, plot, progress)
+    except KeyboardInterrupt:
+        _say(interrupted(output))
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json(found)
     else:

@@ -95,10 +95,7 @@ def recipes() -> list[Row]:
         {
             "name": name,
             "workload": recipe.workload.name,
-            "fit": ", ".join(
-                f"{layer} {fit.kind} {fit.group}" if fit.group else f"{layer} {fit.kind}"
-                for layer, fit in recipe.fit.items()
-            ),
+            "fit": ", ".join(f"{layer} {fit}" for layer, fit in recipe.fit.items()),
             "bits": recipe.bits,
             "epochs": recipe.epochs,
             "cites": recipe.cites,
@@ -214,12 +211,15 @@ def _kind_of(path: Path) -> str:
         return "arrays" if _is_plain_safetensors(path) else "trace"
     if path.suffix == ".npz":
         return "arrays"
+    if path.suffixes[-2:] == [".npz", ".checkpoint"]:
+        return "checkpoint"
     if path.suffix == ".json":
         found = _json(path)
         return next((kind for mark, kind in _JSON_KINDS.items() if mark in found), "result")
     if path.suffix not in (".yaml", ".yml"):
         raise SimhwError(
-            f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz"
+            f"{path}: is of no kind simhw reads; known endings: .yaml, .safetensors, .json, .npz, "
+            ".npz.checkpoint"
         )
     from simhw import yamlfile
 
@@ -307,6 +307,13 @@ def _recipe(path: Path) -> str:
     return load_recipe(path).name
 
 
+def _checkpoint(path: Path) -> str:
+    from simhw.training.checkpoint import epochs_of
+
+    epochs = epochs_of(path)
+    return f"of a training, {epochs} epoch{'s' if epochs != 1 else ''} done; simhw train --resume goes on"
+
+
 def _trace(path: Path) -> str:
     from simhw.trace import Trace
 
@@ -376,6 +383,7 @@ _READERS: Mapping[str, Callable[[Path], str]] = {
     "mapping": _mapping,
     "tuning": _tuning,
     "recipe": _recipe,
+    "checkpoint": _checkpoint,
     "technology": _technology,
     "workload": _workload,
     "trace": _trace,

@@ -10,6 +10,7 @@ from simhw.errors import RecipeError
 from simhw.files import check_outputs
 from simhw.reports.learning import plot_learning
 from simhw.reports.plots import format_of
+from simhw.training import checkpoint
 from simhw.training.evaluate import accuracy_of_training
 from simhw.training.recipe import Recipe
 from simhw.training.sgd import Training, train
@@ -32,6 +33,16 @@ def trained(
     if plot is not None:
         plot_learning({recipe.name: training.log}, plot)
     return _described(training, output)
+
+
+def interrupted(output: Path) -> str:
+    """Return what is said to who broke a training off."""
+    stands = checkpoint.beside(output)
+    if not stands.is_file():
+        return "interrupted before the first epoch was done; nothing is left of it"
+    epochs = checkpoint.epochs_of(stands)
+    done = f"epoch {epochs}" if epochs > 1 else "the first epoch"
+    return f"interrupted after {done}; {stands} keeps it, and the same command with --resume goes on"
 
 
 def _described(training: Training, output: Path) -> dict[str, Any]:

@@ -29,6 +29,17 @@ TENSORS = ("coefficients", "fit")  # of a fitted layer, in files: `<layer>.coeff
 WeightShape = tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class LayerFit:
+    """How the weights of a layer are fitted; `group` is N_w, 0 where they are exact."""
+
+    kind: str = "exact"
+    group: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.group}" if self.group else self.kind
+
+
 def terms_of(kind: str) -> int:
     """Return how many coefficients a group has: 1 exact, 2 linear, 3 quadratic."""
     return KINDS.index(kind) + 1

@@ -254,8 +254,8 @@ def item_table(items: Sequence[dict[str, Any]]) -> Table:
                 _number(item["printed"]),
                 _number(item["simulated"]),
                 item["unit"],
-                _difference(item["printed"], item["simulated"]),
-                _accepted(item["tolerance"]),
+                _difference(item),
+                _accepted(item),
                 "no mark" if item["verdict"] == "differs" and item["tolerance"] is None else item["verdict"],
                 str(notes.index(item["why"]) + 1) if item["why"] else "",
             )
@@ -298,19 +298,32 @@ def _share(part: int | None, whole: int) -> str:
     return "–" if part is None else words.percent(part / whole if whole else 0.0)
 
 
-def _accepted(tolerance: float | None) -> str:
+def _accepted(item: dict[str, Any]) -> str:
+    tolerance, printed = item["tolerance"], item["printed"]
     if tolerance is None:
         return "–"
-    return f"{100 * tolerance:g} %" if tolerance else "exact"
+    if not tolerance:
+        return "exact"
+    if item["unit"] == "%" and printed is not None:
+        points = f"{tolerance * abs(printed):.2g}"
+        return f"{points} point" if points == "1" else f"{points} points"
+    return f"{100 * tolerance:.3g} %"
 
 
 def _number(value: float | None) -> str:
+    """Return whole numbers whole, and others of four digits, or one after the point."""
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _difference(printed: float | None, simulated: float | None) -> str:
-    if printed is None or simulated is None or printed == 0:
+def _difference(item: dict[str, Any]) -> str:
+    """Return how far off the simulated value is: per cents of the printed one, of per cents in points."""
+    printed, simulated = item["printed"], item["simulated"]
+    if printed is None or simulated is None:
         return "–"
-    return f"{100 * (simulated / printed - 1):+.1f} %"
+    if item["unit"] == "%":
+        return f"{simulated - printed:+.2f} points"
+    return "–" if printed == 0 else f"{100 * (simulated / printed - 1):+.1f} %"

@@ -59,12 +59,8 @@ def load(path: Path, begun: State, digest: np.ndarray) -> State:
     """Return the state that a checkpoint holds, of the same parameters as `begun`."""
     if not path.is_file():
         raise RecipeError(f"{path}: no such checkpoint; leave out --resume to begin the training")
-    file = Npz(path, RecipeError)
-    arrays = {name: file[name] for name in file.names}
-    checksum = arrays.pop("checksum", None)
-    if checksum is None or not np.array_equal(checksum, _checksum(arrays)):
-        raise RecipeError(f"{path}: is no whole checkpoint; remove it to begin the training anew")
-    if not np.array_equal(arrays.pop("digest", np.empty(0)), digest):
+    arrays = _whole(path)
+    if not np.array_equal(arrays.pop("digest"), digest):
         raise RecipeError(
             f"{path}: is of another recipe or other images; wants the same, or remove it to begin anew"
         )
@@ -74,6 +70,29 @@ def load(path: Path, begun: State, digest: np.ndarray) -> State:
         {name: arrays[f"velocity.{name}"] for name in begun.velocity},
         log,
     )
+
+
+def epochs_of(path: Path) -> int:
+    """Return how many epochs are behind a checkpoint, which is read whole."""
+    return len(_whole(path)["log"])
+
+
+def _whole(path: Path) -> dict[str, np.ndarray]:
+    """Return what a checkpoint holds; it cannot be copied again, so that a broken one is to be removed."""
+    try:
+        path.open("rb").close()
+    except OSError as fault:
+        raise RecipeError(f"{path}: cannot be read ({fault.strerror}); wants a file that can be") from None
+    try:
+        file = Npz(path, RecipeError)
+        arrays = {name: file[name] for name in file.names}
+    except RecipeError:  # no archive, or what is in it cannot be unpacked
+        arrays = {}
+    checksum = arrays.pop("checksum", None)
+    known = {"digest", "log"} <= set(arrays)
+    if not known or checksum is None or not np.array_equal(checksum, _checksum(arrays)):
+        raise RecipeError(f"{path}: is no whole checkpoint; remove it to begin the training anew")
+    return arrays
 
 
 def _arrays(state: State) -> dict[str, np.ndarray]:

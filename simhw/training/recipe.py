@@ -31,21 +31,13 @@ from typing import Any
 
 from simhw import shipped
 from simhw.errors import RecipeError, SimhwError, did_you_mean
-from simhw.reference.fitted import KINDS, grouping_fault
+from simhw.reference.fitted import KINDS, LayerFit, grouping_fault
 from simhw.workload import Workload, load_workload
 from simhw.yamlfile import Document, read, show
 
 SUFFIX = ".yaml"
 WHEN = ("training", "inference")
 SCHEDULES = ("constant", "cosine")
-
-
-@dataclass(frozen=True)
-class LayerFit:
-    """How the weights of a layer are fitted; `group` is N_w, 0 where they are exact."""
-
-    kind: str = "exact"
-    group: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

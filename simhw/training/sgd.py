@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import simhw
-from simhw.errors import RecipeError
+from simhw.errors import DataError, RecipeError
 from simhw.files import check_outputs, replacing, write_file
 from simhw.reference.datasets import Images
 from simhw.reference.fitted import Fitted
@@ -56,16 +56,30 @@ class Sets:
 
 
 def load_sets(recipe: Recipe, data: str | Path | None = None, images: int | None = None) -> Sets:
-    """Return the images that a recipe's workload wants, all of each set or the first `images`."""
-    train, test = (
-        load_inputs(recipe.workload, data, images=images, split=split) for split in ("train", "test")
-    )
+    """Return the images that a recipe's workload wants, all of each set or the first `images`.
+
+    Of the images held out, which are mostly fewer, those are all that there are if they are no more.
+    """
+    train = load_inputs(recipe.workload, data, images=images, split="train")
+    test = _held_out(recipe, data, images)
     if train.source == test.source:
         raise RecipeError(
             f"{train.source}: holds one set of images, and training wants two: train_images, with their "
             "train_labels, and test_images with theirs, or two files, named alike but for train and test"
         )
     return Sets(train, test)
+
+
+def _held_out(recipe: Recipe, data: str | Path | None, images: int | None) -> Images:
+    try:
+        return load_inputs(recipe.workload, data, images=images, split="test")
+    except DataError:
+        if images is None:
+            raise
+        whole = load_inputs(recipe.workload, data, images=None, split="test")
+        if len(whole.pixels) > images:  # it was not their number
+            raise
+        return whole
 
 
 class Training:

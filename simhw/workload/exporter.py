@@ -14,7 +14,7 @@ import numpy as np
 import simhw
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference import datasets
-from simhw.reference.fitted import Fitted
+from simhw.reference.fitted import Fitted, LayerFit
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph, calibrate, quantize_params
 from simhw.reference.numbers import quantize, storage_dtype
@@ -31,6 +31,7 @@ _LARGEST_IN_MEMORY = 1 << 28  # bytes of outputs
 FORMATS = {"fixed16": 16, "fixed8": 8, "float32": 0}  # bits of a stored value
 
 Progress = Callable[[int, int, str], None]
+Fit = Callable[[Mapping[str, np.ndarray]], Mapping[str, Fitted]]  # layers' weights -> their coefficients
 
 
 def export(
@@ -43,6 +44,7 @@ def export(
     first: int = 0,
     split: str = "test",
     seed: int | None = None,
+    fit: Fit | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Return the trace of `images` inputs through the network.
@@ -52,7 +54,9 @@ def export(
     SIMHW_DATA and beside the workload, and failing that the workload's default is taken. `weights` is a
     file, or "random"; where it is not given, the workload's file if it is found, else its seed. A layer
     whose weights the file gives as coefficients has, in a fixed-point trace, the exact integers these make,
-    at their own width whatever the `format`, and the coefficients beside them. `seed`
+    at their own width whatever the `format`, and the coefficients beside them. `fit` makes such
+    coefficients of weights that have none, once batch norms are folded into them
+    (`simhw.transforms.layer_fits`). `seed`
     replaces the workload's, for drawn weights and synthetic inputs. What was taken is in the trace's
     provenance. `progress` is told (nodes done, nodes in all, name). Outputs beyond 256 MiB lie in an
     unnamed temporary file, not in memory.
@@ -61,14 +65,23 @@ def export(
         raise WorkloadError(f"format: unknown number format {format!r}{did_you_mean(format, FORMATS)}")
     if seed is not None and seed < 0:
         raise WorkloadError(f"seed: wants a whole number of at least 0, got {seed}")
+    if fit is not None and not FORMATS[format]:
+        raise WorkloadError(f"fit: a {format} trace has no coefficients; wants fixed16 or fixed8")
     _check_size(workload, images)
     seed = workload.weights.seed if seed is None else seed
     batch = load_inputs(workload, data, images=images, first=first, split=split, seed=seed)
     graph, params, source = load_params(workload, weights, data, seed)
     fitted = load_fitted_params(workload, weights, data)
+    if fit is not None and fitted:
+        raise WorkloadError(
+            f"{source}: holds coefficients already, of {', '.join(fitted)}; fit wants plain weights"
+        )
     real = params
     graph, params = fuse(graph, params)
     _check_fitted(workload, fitted, real, params)
+    if fit is not None:
+        fitted = dict(fit({n.name: params[f"{n.name}.weights"] for n in graph.nodes if n.op in LAYERS}))
+        params |= {f"{name}.weights": x.real_weights().astype(np.float32) for name, x in fitted.items()}
     bits = FORMATS[format]
     inputs = batch.pixels
     formats: dict[str, NumberFormat] | None = None
@@ -95,7 +108,7 @@ def export(
         aliases={f"{n.name}.inputs": _source(graph, n.inputs[0]) for n in graph.nodes if n.op in LAYERS},
         provenance={
             "workload": workload.name,
-            "weights": source,
+            "weights": source if fit is None else f"{source}, {_fit_text(fitted)}",
             "inputs": batch.source,
             "images": [first, first + images],
             "simhw": simhw.__version__,
@@ -179,6 +192,19 @@ def _check_fitted(
     ]
     if faults:
         raise WorkloadError(faults)
+
+
+def _fit_text(fitted: Mapping[str, Fitted]) -> str:
+    """Return what was fitted how, for the provenance; the trace holds N_w and fractions of each layer."""
+    layers: dict[str, list[str]] = {}
+    for name, one in fitted.items():
+        layers.setdefault(str(LayerFit(one.kind, one.group)), []).append(name)
+    bits = max(one.bits for one in fitted.values())
+    parts = [
+        f"{how} ({', '.join(names) if len(names) <= 4 else f'{len(names)} layers'})"
+        for how, names in layers.items()
+    ]
+    return f"fitted with {bits} bits: {', '.join(parts)}"
 
 
 def _data_source(workload: Workload, data: str | Path | None) -> str | Path:

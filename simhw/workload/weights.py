@@ -44,6 +44,9 @@ def load_weights(
     """Return the graph, less what the file has folded, and its parameters as float32; every fault at once."""
     arrays = _opened(path)
     graph = _without_folded(graph, arrays)
+    fault = _of_another_network(graph, arrays)
+    if fault is not None:
+        raise WorkloadError(f"{path}: {fault}")
     params: dict[str, np.ndarray] = {}
     faults: list[str] = []
     for name, shape in graph.param_shapes(input_shape).items():
@@ -70,6 +73,29 @@ def load_weights(
     if faults:
         raise WorkloadError(faults)
     return graph, params
+
+
+def _of_another_network(graph: Graph, arrays: _Arrays) -> str | None:
+    """Return what is to be said of a file that gives layers' weights, and none of this network's."""
+    wanted = [node.name for node in graph.nodes if node.op in LAYERS]
+    held = list(
+        dict.fromkeys(
+            layer
+            for layer, _, kind in (name.rpartition(".") for name in arrays.names)
+            if kind in ("weight", *TENSORS)
+        )
+    )
+    if not held or not wanted or set(held) & set(wanted):
+        return None
+    how = "coefficients" if any(f"{layer}.coefficients" in arrays for layer in held) else "weights"
+    return (
+        f"is of another network: it has {how} of {_few(held)}, and this one's layers are {_few(wanted)}; "
+        "name the workload it was made for, or its arrays after these layers"
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names if len(names) <= 6 else [*names[:3], "...", names[-1]])
 
 
 def load_fitted(path: Path, graph: Graph, input_shape: tuple[int, int, int]) -> dict[str, Fitted]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simhw import shipped
-from simhw.errors import RecipeError
+from simhw.errors import DataError, RecipeError
 from simhw.reference.fitted import terms_of
 from simhw.trace import Trace
 from simhw.training import checkpoint, evaluate
@@ -219,11 +219,25 @@ def refusal(recipe, output, images=100, resume=True):
 def test_a_checkpoint_cut_short_is_refused(recipe, stopped):
     path = checkpoint.beside(stopped)
     whole = path.read_bytes()
-    for size in (len(whole) - 1, len(whole) // 2, 10):
+    for size in (len(whole) - 1, len(whole) // 2, 10, 0):
         path.write_bytes(whole[:size])
-        assert refusal(recipe, stopped) == f"{path}: is cut short or altered; copy it again"
-    path.write_bytes(b"")
-    assert refusal(recipe, stopped) == f"{path}: is empty; wants arrays saved by numpy.savez"
+        assert refusal(recipe, stopped) == (
+            f"{path}: is no whole checkpoint; remove it to begin the training anew"
+        )
+
+
+def test_a_checkpoint_of_a_flipped_bit_is_refused_wherever_it_lies(stopped):
+    """In what it holds and in what the archive says of it, the names of its arrays among that."""
+    path = checkpoint.beside(stopped)
+    whole = path.read_bytes()
+    name = whole.rindex(b"checksum")  # in the archive's own list
+    for place in (*range(len(whole) // 20, len(whole) - 2000, len(whole) // 20), name + 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(RecipeError) as caught:
+            checkpoint.epochs_of(path)
+        assert caught.value.faults == (
+            f"{path}: is no whole checkpoint; remove it to begin the training anew",
+        )
 
 
 def test_a_checkpoint_whose_numbers_were_changed_is_refused(recipe, stopped):
@@ -291,6 +305,18 @@ def test_a_rate_too_high_is_told_with_its_epoch(recipe, tmp_path, rounded):
     fault = refusal(wild, tmp_path / "a.npz", images=200, resume=False)
     assert fault == (
         f"{recipe.path}: rate: the loss is no longer finite in epoch 1; wants a lower rate than 1e+30"
+    )
+
+
+def test_fewer_images_may_be_held_out_than_are_learnt(recipe):
+    """1,437 images are learnt and 360 held out: a number between takes so many, and all of the 360."""
+    sets = load_sets(recipe, "digits", 1000)
+    assert (len(sets.train.pixels), len(sets.test.pixels)) == (1000, 360)
+    assert len(load_sets(recipe, "digits", 100).test.pixels) == 100
+    with pytest.raises(DataError) as caught:
+        load_sets(recipe, "digits", 2000)
+    assert caught.value.faults == (
+        "digits (train): holds 1437 images; wants at most that many, got 2000 images from number 0 on",
     )
 
 
