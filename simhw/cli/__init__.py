@@ -448,25 +448,29 @@ def tune_(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a search that was broken off.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Search for nothing: measure again what FILE holds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
     from simhw.cli import tune as tuning
     from simhw.reports.table import listing
-    from simhw.tuning import tune
+    from simhw.tuning import measure_again, tune
 
     _data_folder(data)
     read, files, journal = tuning.read_recipe(recipe, output)
+    if measure and resume:
+        raise SimhwError("tune: --measure searches for nothing that --resume could go on with; name one")
     with _progress("tune") as progress:
-        tuned = tune(
-            read,
-            data=data,
-            files=files,
-            journal=journal,
-            resume=resume,
-            command=tuning.command_of(recipe, output),
-            progress=progress,
-        )
+        if measure:
+            tuned = measure_again(read, files, data=data, progress=progress)
+        else:
+            command = tuning.command_of(recipe, output)
+            tuned = tune(
+                read, data=data, files=files, journal=journal, resume=resume, command=command,
+                progress=progress,
+            )  # fmt: skip
     if as_json:
         _print_json(tuning.as_data(tuned))
     else:
