@@ -35,8 +35,8 @@ class Ordering:
 
     @property
     def index_bits(self) -> int:
-        """Bits of the index stored beside each weight: enough to tell a filter's weights apart."""
-        return (self.order.shape[1] - 1).bit_length()
+        """Bits of the index beside each weight: enough to tell a filter's weights apart, and at least one."""
+        return max(self.order.shape[1] - 1, 1).bit_length()
 
     @property
     def storage_bits(self) -> int:

@@ -70,7 +70,7 @@ def test_order_is_that_of_a_sort_written_out(weights, negatives):
         assert ordering.negatives_from[m] == sum(w >= 0 for w in filter_weights)
 
 
-@pytest.mark.parametrize(("size", "bits"), [(1, 0), (2, 1), (3, 2), (16, 4), (17, 5), (2304, 12)])
+@pytest.mark.parametrize(("size", "bits"), [(1, 1), (2, 1), (3, 2), (16, 4), (17, 5), (2304, 12)])
 def test_an_index_takes_the_bits_that_tell_the_weights_of_a_filter_apart(size, bits):
     ordering = sign_order.apply(np.ones((5, size, 1, 1), np.int16))
     assert ordering.index_bits == bits

@@ -234,16 +234,16 @@ def test_a_file_that_was_cut_at_a_layer_is_refused(tmp_path, tuning):
     with pytest.raises(TuningError) as refused:
         load_tuning(file)
     assert refused.value.faults == (
-        f"{file}:{line_of(tuning, 'filters')}: filters: is 22, and layers have 6: the file was cut short, or a "
-        "layer added or left out; wants the number of its thresholds",
+        f"{file}:{line_of(tuning, 'filters')}: filters: is 22, and layers have 6: the file was cut short, or "
+        "a layer added or left out; wants the number of its thresholds",
     )
 
 
 def test_wherever_a_file_is_cut_it_is_refused(tmp_path, trace, tuning):
     """At every line, and in the midst of the numbers; a line feed at the end may be missing."""
     whole, file = tuning.to_yaml(), tmp_path / "cut.yaml"
-    ends = {i for i, letter in enumerate(whole) if letter == "\n"} | set(range(len(whole) - 120, len(whole) - 2))
-    for end in ends - {len(whole) - 1}:
+    last = len(whole) - 1
+    for end in {i for i in range(last) if whole[i] == "\n"} | set(range(last - 120, last - 1)):
         file.write_text(whole[:end])
         with pytest.raises(TuningError):
             load_tuning(file, trace)
@@ -286,8 +286,8 @@ def test_a_file_of_the_first_version_is_told_in_one_line_what_it_wants(tmp_path,
     with pytest.raises(TuningError) as refused:
         load_tuning(file)
     assert refused.value.faults == (
-        f"{file}:2: version: is 1, of files that do not say how many filters they have; wants 2: make it again "
-        "with 'simhw tune', or write 2 and 'filters: 22' if it is whole",
+        f"{file}:2: version: is 1, of files that do not say how many filters they have; wants 2: make it "
+        "again with 'simhw tune', or write 2 and 'filters: 22' if it is whole",
     )
 
 
@@ -317,17 +317,17 @@ def test_what_was_measured_is_looked_at(tmp_path, tuning):
 def test_a_threshold_that_no_sum_can_reach_is_told_with_its_line(faults_of, tuning, trace, written, shown):
     fraction = trace.layer("conv1").formats["bias"].fraction
     found = faults_of(("thresholds: [0.25,", f"thresholds: [{written},"))
+    line = line_of(tuning, "conv1:") + 1
     assert found == [
-        f"mine.yaml:{line_of(tuning, 'conv1:') + 1}: layers.conv1.thresholds[0]: {shown} has no place in a sum "
-        f"of 64 bits with {fraction} binary places"
+        f"mine.yaml:{line}: layers.conv1.thresholds[0]: {shown} has no place in a sum of 64 bits with "
+        f"{fraction} binary places"
     ]
 
 
 def test_a_threshold_beyond_all_floats_is_no_number(faults_of, tuning):
     found = faults_of(("thresholds: [0.25,", f"thresholds: [1{'0' * 390},"))
-    assert found[0].startswith(
-        f"mine.yaml:{line_of(tuning, 'conv1:') + 1}: layers.conv1.thresholds[0]: wants a finite number, got 1000"
-    )
+    place = f"mine.yaml:{line_of(tuning, 'conv1:') + 1}: layers.conv1.thresholds[0]"
+    assert found[0].startswith(f"{place}: wants a finite number, got 1000")
 
 
 def test_a_name_of_nothing_is_told_what_it_could_have_been():
@@ -370,10 +370,9 @@ def test_the_page_on_tuning_says_of_a_shipped_tuning_what_its_file_says(name):
     reached = load_tuning(name).reached
     measured = reached["measured"]
     low, high = measured["agreement_interval"]
-    shares = (
-        measured["macs"] / measured["exact_macs"], measured["macs"] / measured["whole_macs"],
-        *(measured[k] for k in ("predictive_share", "true_negative_rate", "false_negative_rate", "small_share")),
-    )  # fmt: skip
+    names = ("predictive_share", "true_negative_rate", "false_negative_rate", "small_share")
+    saved = (measured["macs"] / measured["exact_macs"], measured["macs"] / measured["whole_macs"])
+    shares = (*saved, *(measured[name] for name in names))
     cells = (
         f"`{name}`",
         f"{reached['loss']:.2f}",
