@@ -66,10 +66,12 @@ class OneByOne:
         by_image = [cycles(x.base) / cycles(x.tuned) for x in self.images]
         mode = self.over(lambda x: cycles(x.exact), lambda x: cycles(x.tuned))
         hidden = self.over(lambda x: cycles(x.overlapped), lambda x: cycles(x.tuned))
+        predicts = any(x.tuned is not x.exact for x in self.images)
+        closed = ", each layer reading what the machine made before it" if predicts else ""
+        beside = f"{mode:.3f} times exact mode, " if predicts else ""
         return (
-            f"{len(self.images)} images one by one, each layer reading what the machine made before it: "
-            f"{min(by_image):.3f} to {max(by_image):.3f} by image, {mode:.3f} times exact mode, {hidden:.2f} "
-            "times a baseline that hides its loads"
+            f"{len(self.images)} images one by one{closed}: {min(by_image):.3f} to {max(by_image):.3f} by "
+            f"image, {beside}{hidden:.2f} times a baseline that hides its loads"
         )
 
     def went(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -177,25 +178,26 @@ def why_so_fast(first: Result, other: Result) -> str:
 def where_cuts_went(pairs: Collection[tuple[Result, Result]]) -> str:
     """Say what became of the lane-cycles that prediction cuts beyond exact mode: (exact, predictive) runs.
 
-    A lane-cycle without its product ends the run sooner, or is lost to a cause that grows by it.
+    A lane-cycle of the convolutions without its product ends them sooner, or is lost to a cause that
+    grows by it; causes that shrink end them sooner, too.
     """
-    freed, grown = 0, dict[str, int]()
+    freed, grown = 0, Counter[str]()
     for exact, tuned in pairs:
-        freed += sum(x.macs_executed for x in exact.layers) - sum(x.macs_executed for x in tuned.layers)
         for result, sign in ((tuned, 1), (exact, -1)):
-            for layer in result.layers:
-                for cause, n in lost_of(layer.details).items():
-                    grown[cause] = grown.get(cause, 0) + sign * n
+            for layer in map(result.layer, names_of(result)):
+                freed -= sign * layer.macs_executed
+                for cause, n in layer.details["lost_lane_cycles"].items():
+                    grown[cause] += sign * n
     if freed <= 0:
         return "prediction cuts no products"
+    most = [(cause, n) for cause, n in grown.most_common() if n > 0]
+    rest = sum(n for _, n in most[3:])
+    less = -sum(n for n in grown.values() if n < 0)
     saved = freed - sum(grown.values())
-    most = sorted(((n, cause) for cause, n in grown.items() if n > 0), reverse=True)[:3]
-    went = ", ".join(f"{100 * n / freed:.0f} % are lost to {cause.replace('_', ' ')}" for n, cause in most)
+    went = [f"{100 * n / freed:.0f} % are lost to {cause.replace('_', ' ')}" for cause, n in most[:3]]
+    went += [f"{100 * rest / freed:.0f} % to other causes"] if rest / freed >= 0.005 else []
+    beside = f" with {100 * less / freed:.0f} % that other causes lose less" if less / freed >= 0.005 else ""
     return (
-        f"of the lane-cycles whose products prediction cuts beyond exact mode {went}{', ' if went else ''}"
-        f"{100 * saved / freed:.0f} % end the run sooner"
+        f"of the lane-cycles whose products prediction cuts beyond exact mode {', '.join([*went, ''])}"
+        f"and{beside} {100 * saved / freed:.0f} % end the convolutions sooner"
     )
-
-
-def lost_of(details: Mapping[str, Any]) -> dict[str, int]:
-    return dict(details.get("lost_lane_cycles", {}))
