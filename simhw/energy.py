@@ -134,6 +134,9 @@ Place = tuple[str, str, str]
 """Component without indexes, the name under which `parts` knows it, action."""
 
 
+Asked = tuple[Place, str, Price | NoPrice, list[str]]
+
+
 class Pricer:
     """Prices the counts of one machine; each price is worked out once, however many instances count."""
 
@@ -143,29 +146,30 @@ class Pricer:
         self._has_instances = any("[" in name for name in parts)
         self._places: dict[str, Place] = {}
         self._prices: dict[Place, Price | NoPrice] = {}
+        self._asked: dict[tuple[str, ...], list[Asked]] = {}
 
     def price(self, counts: Mapping[str, int], *, strict: bool = True) -> Priced:
         """Price counts as the function `price` does."""
-        sums: dict[Place, int] = {}
-        places = self._places
-        for key, n in counts.items():
-            place = places.get(key) or self.place(key)
-            sums[place] = sums.get(place, 0) + n
+        keys = tuple(counts)
+        asked = self._asked.get(keys)
+        if asked is None:
+            asked = self._asked[keys] = self._ask(keys)
         if strict:
-            self._raise(self.faults(sums))
+            self._raise(self.faults(place for place, *_ in asked))
         terms: dict[str, list[float]] = {}
         missing: dict[str, int] = {}
         free: dict[str, int] = {}
         prices: dict[str, Price] = {}
-        for place, n in sorted(sums.items()):
-            component, _, action = place
-            name = f"{component}.{action}"
-            cost = self._price_of(place)
+        for (component, _, _), name, cost, of in asked:
+            n = counts[of[0]] if len(of) == 1 else sum(counts[key] for key in of)
             if isinstance(cost, NoPrice):
                 missing[name] = missing.get(name, 0) + n
                 continue
             prices[name] = cost
-            terms.setdefault(component, []).append(n * cost.energy)
+            if component in terms:
+                terms[component].append(n * cost.energy)
+            else:
+                terms[component] = [n * cost.energy]
             if cost.status == "free":
                 free[name] = free.get(name, 0) + n
         energy = {component: math.fsum(costs) for component, costs in terms.items()}
@@ -173,6 +177,16 @@ class Pricer:
             energy=energy, total=math.fsum(energy.values()), energy_unit=self.table.energy_unit,
             unpriced=missing, free=free, prices=prices,
         )  # fmt: skip
+
+    def _ask(self, keys: Iterable[str]) -> list[Asked]:
+        """Return for every place among the keys, in order, its price and which keys count there."""
+        of: dict[Place, list[str]] = {}
+        for key in keys:
+            of.setdefault(self._places.get(key) or self.place(key), []).append(key)
+        return [
+            (place, f"{place[0]}.{place[2]}", self._price_of(place), counted)
+            for place, counted in sorted(of.items())
+        ]
 
     def place(self, key: str) -> Place:
         """Return where a count belongs: "pes[2,3].mac.mul" to component pes.mac, action mul."""

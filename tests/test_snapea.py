@@ -58,8 +58,7 @@ def test_engines_agree_on_a_tuned_network() -> None:
         assert dict(one.actions) == dict(two.actions)
         assert dict(one.activity) == dict(two.activity)
         assert one.output_error == two.output_error
-        for key, value in two.details.items():
-            assert one.details[key] == value
+        assert one.details == two.details
 
 
 def test_predictions_cut_more_and_are_booked() -> None:

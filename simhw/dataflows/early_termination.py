@@ -13,8 +13,8 @@ from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
-from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, Division, Stops, Work
-from simhw.dataflows.lane_schedule import play
+from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
+from simhw.dataflows.lane_schedule import WAITS, play
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.windows import Portion, count_portions, portions, slices
 from simhw.shapes import LayerShape
@@ -57,11 +57,22 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         long_filters: Literal["parked", "staged", "restreamed"] = "parked"
         weight_buffer: Literal["halves", "whole"] = "halves"  # whether one half loads while one is used
         pace: Literal["own", "column"] = "own"  # of the PEs of a column
+        barrier: Literal["array", "row"] = "array"  # who meets at the end of a portion
+        filters: Literal["in_turn", "by_work"] = "in_turn"  # how they are dealt to columns
         grouping: Literal["wrapped", "rows", "blocks"] = "wrapped"  # which windows are adjacent
         fewest: Literal["groups", "rounds"] = "groups"  # of what portions make little
         one_portion: Literal["columns", "pes"] = "columns"  # where filters go if a layer has one portion
         activations: Literal["off_chip", "where_they_fit", "as_printed"] = "where_they_fit"
         pooling: Literal["none", "overlapped", "serial"] = "overlapped"
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.barrier == "row" and self.pace == "column":
+                raise DescriptionError(["pace: wants own where barrier is row, got column"])
+            if self.barrier == "row" and self.long_filters == "restreamed":
+                raise DescriptionError(
+                    ["long_filters: wants parked or staged where barrier is row, got restreamed"]
+                )
 
     def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
         super().__init__(parts, options, clock_mhz)
@@ -69,6 +80,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         self.dram: Any = parts["dram"].spec
         self.row_words: int = getattr(parts["noc"].spec, "row_words", 1)
         self.rows, self.columns = parts["pes"].rows or 1, parts["pes"].columns or 1
+        self._portions: dict[LayerShape, Portion] = {}
 
     # plan
 
@@ -101,11 +113,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         return {"portion_rows": cut.height, "portion_columns": cut.width}
 
     def _portion(self, shape: LayerShape) -> Portion:
-        return portions(
-            shape, self.pes.half_words,
-            rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
-            fewest=self.options.fewest,
-        )  # fmt: skip
+        found = self._portions.get(shape)
+        if found is None:
+            found = self._portions[shape] = portions(
+                shape, self.pes.half_words,
+                rows=self.rows, columns=self.columns, lanes=self.pes.lanes, grouping=self.options.grouping,
+                fewest=self.options.fewest, sum_words=self._sum_words(shape),
+            )  # fmt: skip
+        return found
 
     def kept_inputs(self, layers: Sequence[Layer]) -> set[str]:
         """Return the layers whose inputs are on chip already when they begin.
@@ -134,6 +149,13 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                     kept -= {reader.name for reader in layers if layer.name in (reader.fed_by or ())}
         return kept
 
+    def _sum_words(self, shape: LayerShape) -> int:
+        """Return the words that a window takes up in a PE's memory while a filter is at work on it."""
+        halves = self.options.weight_buffer == "halves"
+        unit = max(self.pes.weight_words // 2, 1) if halves else self.pes.weight_words
+        parks = shape.window > unit and self.options.long_filters == "parked"
+        return self.pes.parked_words if parks else 1
+
     def _rounds_of(self, shape: LayerShape) -> int:
         cut = self._portion(shape)
         turns = -(-count_portions(shape, cut) * shape.batch // self.rows)
@@ -154,7 +176,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         stops = self.stops(layer)
         return Division(self, layer, phase.mapping).work(stops, values)
 
-    def why_not(self, layer: Layer, inputs: Array) -> str | None:
+    def why_not(self, layer: Layer, lows: Array, tops: Array) -> str | None:
         """Return why a layer must run to the end, or None: stopping must leave every output as it is."""
         if self.options.termination == "off":
             return "as the description says"
@@ -164,9 +186,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             return f"a window of {layer.shape.window} inputs does not fit {self.pes.half_words} words"
         if layer.ordering is None:
             return "the description asks for no sign_order"
-        if inputs.min(initial=0) == 0:
+        if not lows.any():
             return None
-        lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
         if self.options.signed_inputs == "refuse":
             raise DescriptionError(
                 f"{layer.name}: inputs are as low as {lows.min()}, stopping early would change its outputs; "
@@ -174,14 +195,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )
         if self.options.signed_inputs == "whole":
             return "inputs may be negative"
-        highs = inputs.max(axis=(0, 2, 3), initial=0).astype(np.int64)
-        return None if (highs - lows).max() < 1 << 15 else "shifted inputs would not fit 16 bits"
+        return None if (tops - lows).max() < 1 << 15 else "shifted inputs would not fit 16 bits"
 
     def stops(self, layer: Any) -> Stops:
         """Return where the windows of a layer stop, and what it puts out."""
         shape: LayerShape = layer.shape
         inputs = np.asarray(layer.inputs)
-        why_not = self.why_not(layer, inputs)
+        lows, tops = fast.channel_ranges(inputs)
+        why_not = self.why_not(layer, lows, tops)
         weights, bias = np.asarray(layer.weights), np.asarray(layer.bias, dtype=np.int64)
         geometry = (shape.stride, shape.pad, shape.dilation, shape.groups)
         if why_not is not None:
@@ -196,9 +217,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )
         order = layer.ordering
         thresholds = order.thresholds
-        lows: Array = np.zeros(shape.in_channels, np.int64)
-        if inputs.min(initial=0) < 0:
-            lows = inputs.min(axis=(0, 2, 3), initial=0).astype(np.int64)
+        if lows.any():
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
             by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
@@ -251,24 +270,11 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         ledger.add_grids("pes", *work.actions)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        of_pes = np.concatenate(
-            (
-                np.array(list(work.pes.values())),
-                np.array(list(played.waits.values())),
-                np.broadcast_to(
-                    np.array(list(played.stalls.values()))[:, None, None],
-                    (len(played.stalls), self.rows, self.columns),
-                ),
-            )
-        )
-        causes = [*work.pes, *played.waits, *played.stalls]
-        lanes = range(self.pes.lanes)
+        causes = (*PES, *WAITS)
+        of_pes = np.concatenate((work.pes, played.waits))
         activity.add_grids("pes", *work.lanes)
-        activity.add_grids(
-            "pes",
-            [(f"lane{lane}", cause) for lane in lanes for cause in causes],
-            np.concatenate([of_pes for _ in lanes]),
-        )
+        for lane in range(self.pes.lanes):
+            activity.add_grids("pes", [(f"lane{lane}", cause) for cause in causes], of_pes)
         spent: dict[str, int] = dict.fromkeys(("busy", *LOST), 0)
         for (_, cause), total in zip(work.lanes[0], work.lanes[1].sum(axis=(1, 2)).tolist(), strict=True):
             spent[cause] += total

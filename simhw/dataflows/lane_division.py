@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Pool
-from simhw.dataflows.lane_schedule import Rounds
+from simhw.dataflows.lane_schedule import Rounds, RowMoves
 from simhw.fast import lane_work as kinds
 from simhw.mapping.windows import Cuts, Portion, axis_cuts, count_portions, lane_places, slices
 from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
-Booked = tuple[list[tuple[str, str]], Counts]  # names (part, what), and their counts [name, row, column]
+Booked = tuple[Sequence[tuple[str, str]], Counts]  # names (part, what), and their counts [name, row, column]
 ON_CHIP, OFF_CHIP = "chip", "dram"
+PES = ("parking", "stream")  # why all lanes of a PE wait, without time
 LANE_ACTIONS = {
     ("lane", "mul"): kinds.BUSY, ("lane", "add"): kinds.BUSY,
     ("pau", "check"): kinds.CHECKS, ("pau", "predict"): kinds.PREDICTS,
@@ -39,7 +41,7 @@ class Work:
     actions: Booked  # of each PE's parts
     counts: Mapping[tuple[str, str], int]  # of parts of the whole machine
     lanes: Booked  # (lane, busy or cause): cycles of each PE's lanes
-    pes: Mapping[str, Counts]  # cause: cycles of each PE, all its lanes
+    pes: Counts  # cycles of each PE, all its lanes: PES, and where
     outputs: Array | None
     details: Mapping[str, Any]
 
@@ -69,6 +71,8 @@ class Division:
         self.slices = slices(self.shape, self.pes.half_words)
         self.blocks = self.shape.batch * self.portions
         self.turns = -(-self.blocks // self.rows)
+        halves = self.options.weight_buffer == "halves"
+        self.unit: int = max(self.pes.weight_words // 2, 1) if halves else self.pes.weight_words
         self.spread = self.blocks == 1 and self.options.one_portion == "pes"
         self.index_bits = max(self.shape.window - 1, 1).bit_length()
 
@@ -79,7 +83,11 @@ class Division:
             deal, windows = fast.deal_whole, (shape.batch, shape.out_channels)
         else:
             macs = stops.macs.reshape(*stops.macs.shape[:2], -1)
-            deal, windows = fast.deal_lanes, (macs, stops.checked_from, stops.speculates)
+            windows = macs, stops.checked_from, stops.speculates
+            if options.filters == "by_work":
+                turn = self.by_work(macs)
+                windows = macs[:, turn], stops.checked_from[turn], stops.speculates[turn]
+            deal = fast.deal_lanes
         work, words, by_lane, by_pe, sent = deal(
             *windows,
             lane_places(shape, self.cut, pes.lanes, options.grouping),
@@ -87,7 +95,7 @@ class Division:
             self.rows,
             self.columns,
             np.array([0] + [end for _, end in self.slices], dtype=np.int64),
-            max(pes.weight_words // 2, 1) if halves else pes.weight_words,
+            self.unit,
             2 if halves else 1,
             pes.parked_words,
             LONG_FILTERS[
@@ -98,19 +106,17 @@ class Division:
         )
         link = self.dataflow.dram.word_bits
         bits = pes.word_bits + (self.index_bits if stops.ordered else 0)
-        present = np.full((shape.groups, self.turns, len(self.slices)), self.rows, dtype=np.int64)
-        if not self.spread:
-            present[:, -1] = self.blocks - (self.turns - 1) * self.rows
-        moves = Moves(self, present)
+        moves = self.moves()
         rounds = Rounds(
             work=work,
-            link=-(-words * bits // link),
-            present=present.reshape(-1),
-            inputs=moves.link_words(moves.inputs, "inputs"),
-            carrying=-(-moves.slowest // self.dataflow.row_words),
+            link=(words * bits + (link - 1)) // link,
+            present=moves.present,
+            inputs=moves.inputs,
+            carrying=moves.carrying,
             pooling=moves.pooling,
-            outputs=moves.link_words(moves.outputs, "outputs"),
+            outputs=moves.outputs,
             room=2 if halves else 1,
+            of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
         buffers = ("weights", "indexes") if stops.ordered else ("weights",)
         by_lane = np.ascontiguousarray(by_lane.transpose(3, 0, 1, 2))
@@ -130,7 +136,7 @@ class Division:
         return Work(
             rounds=rounds,
             actions=(
-                actions[0] + list(of_pes),
+                (*actions[0], *of_pes),
                 np.concatenate((actions[1], np.array(list(of_pes.values())))),
             ),
             counts={
@@ -140,75 +146,136 @@ class Division:
                 ("noc.rows", "receive"): moves.carried * self.columns,
             },
             lanes=of_each_lane(by_lane, LANE_CYCLES),
-            pes={"parking": by_pe[kinds.PARKING], "stream": by_pe[kinds.STREAM]},
+            pes=by_pe[[kinds.PARKING, kinds.STREAM]],
             outputs=stops.outputs if values else None,
             details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
         )
 
+    def by_work(self, macs: Array) -> Counts:
+        """Return the filters in the order in which they are dealt so that columns have alike much to do.
+
+        Those of a group with the most products come first; every second time round the columns they are
+        dealt the other way about.
+        """
+        share = self.columns * (self.rows if self.spread else 1)
+        cost: Counts = macs.sum(axis=(0, 2), dtype=np.int64).reshape(self.shape.groups, -1)
+        turn = (-cost).argsort(axis=1, kind="stable")
+        for first in range(share, turn.shape[1], 2 * share):
+            turn[:, first : first + share] = turn[:, first : first + share][:, ::-1].copy()
+        return (turn + np.arange(len(turn))[:, None] * turn.shape[1]).reshape(-1)
+
+    def moves(self) -> Moves:
+        options, on_chip = self.options, self.on_chip
+        return _moves(
+            self.shape, self.cut, None if options.pooling == "none" else self.layer.pool,
+            (self.rows, self.columns), self.spread,
+            half_words=self.pes.half_words,
+            unit=self.shape.window if self.options.long_filters == "staged" else self.unit,
+            link_words=(self.pes.word_bits, self.dataflow.dram.word_bits),
+            row_words=self.dataflow.row_words,
+            pool_words=self.pes.pool_words if options.pooling == "serial" else None,
+            on_chip=(on_chip["inputs"], on_chip["outputs"]),
+            free=options.activations == "as_printed" and on_chip["inputs"],
+        )  # fmt: skip
+
+
+@functools.cache
+def _names(lanes: int, names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{part}{lane}", what) for lane in range(lanes) for part, what in names)
+
 
 def of_each_lane(by_lane: Counts, names: Mapping[tuple[str, str], int]) -> Booked:
     """Return some kinds of what lanes did [lane, kind, row, column], under the names of each lane's parts."""
-    named = [(f"{part}{lane}", what) for lane in range(len(by_lane)) for part, what in names]
-    return named, by_lane[:, list(names.values())].reshape(-1, *by_lane.shape[2:])
+    found = by_lane[:, list(names.values())]
+    return _names(len(by_lane), tuple(names)), found.reshape(-1, *by_lane.shape[2:])
 
 
+@dataclass(frozen=True, kw_only=True)
 class Moves:
-    """What moves in and out of the PEs of a layer besides weights, by round."""
+    """What moves in and out of the PEs of a layer besides weights; it depends on shapes alone."""
 
-    def __init__(self, division: Division, present: Counts) -> None:
-        self.division, shape, options = division, division.shape, division.options
-        rows, columns = division.rows, division.columns
-        cuts = axis_cuts(shape, division.cut)
-        pool = division.layer.pool if options.pooling != "none" else None
-        windows = _grid(cuts[0][1], cuts[1][1])
-        pooled, raw = (windows, 0) if pool is None else _pooled(pool, shape, cuts)
-        # what each row has in each turn, nothing beyond the last block
-        of_portions: Counts = np.array((_plane_words(shape, cuts), pooled + raw, windows, pooled))
-        dealt: Counts = np.zeros((4, division.turns * rows), dtype=np.int64)
-        if division.spread:
-            dealt[:] = of_portions
-        else:
-            dealt[:, : division.blocks] = np.tile(of_portions, shape.batch)
-        words, left, made, pooled_values = dealt.reshape(4, division.turns, rows)
-        taps = shape.kernel_height * shape.kernel_width
-        channels: Counts = np.array([(end - first) // taps for first, end in division.slices])
-        # filters of each PE, in a group
-        share = columns * (rows if division.spread else 1)
-        before: Counts = np.arange(share, dtype=np.int64).reshape(-1, columns)  # filters dealt before
-        own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
-        of_row: Counts = np.broadcast_to(own.sum(axis=1), rows)
+    present: Counts  # of each round: rows that take part
+    inputs: Counts  # link words
+    carrying: Counts  # cycles of the busiest row's bus
+    pooling: Counts  # cycles after the round
+    outputs: Counts  # link words
+    carried: int  # words on the buses of all rows
+    writes: Counts  # of each PE's memory: inputs that come
+    reads: Counts  # and inputs that it hands to its row
+    pooled: Counts | None  # pooled values that each PE makes
+    of_rows: RowMoves  # and the same for rows that move by themselves
 
-        def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
-            return np.broadcast_to(by_turn[:, None] * by_slice, present.shape).reshape(-1)
 
-        last: Counts = np.arange(1 - len(channels), 1, dtype=np.int64) == 0
-        self.inputs = by_round(words[:, 0] if division.spread else words.sum(axis=1), channels)
-        self.outputs = by_round(left @ of_row, last)
-        self.pooling = np.zeros(present.size, dtype=np.int64)
-        if options.pooling == "serial" and pool is not None:
-            most = (made * own.max(axis=1)).max(axis=1)  # outputs of the busiest PE
-            self.pooling = by_round(-(-most // division.pes.pool_words), last)
-        free = options.activations == "as_printed" and division.on_chip["inputs"]
-        of_rows: Counts = words[:0] if free else words
-        self.slowest = by_round(words.max(axis=1) * (not free), channels)  # words on the busiest row's bus
-        carried = of_rows.sum(axis=0) * shape.groups  # words of a channel on the bus of each row
-        whole = carried * int(channels.sum())
-        self.carried = int(whole.sum())
-        self.writes = np.broadcast_to(whole[:, None], (rows, columns))
-        self.reads = np.zeros((rows, columns), dtype=np.int64)
-        if division.on_chip["inputs"]:  # channel c of a slice lies in column c % columns
-            place: Counts = np.arange(columns, dtype=np.int64)
-            each = (-(-(channels[:, None] - place) // columns)).clip(0).sum(axis=0)
-            self.reads = carried[:, None] * each
-        self.pooled = None
-        if pool is not None:
-            self.pooled = pooled_values.sum(axis=0)[:, None] * own * shape.groups
+@functools.lru_cache(maxsize=1024)
+def _moves(
+    shape: LayerShape, cut: Portion, pool: Pool | None, array: tuple[int, int], spread: bool, *,
+    half_words: int, unit: int, link_words: tuple[int, int], row_words: int, pool_words: int | None,
+    on_chip: tuple[bool, bool], free: bool,
+) -> Moves:  # fmt: skip
+    rows, columns = array
+    blocks = shape.batch * count_portions(shape, cut)
+    turns = -(-blocks // rows)
+    parts = slices(shape, half_words)
+    present: Counts = np.full((shape.groups, turns, len(parts)), rows, dtype=np.int64)
+    if not spread:
+        present[:, -1] = blocks - (turns - 1) * rows
+    cuts = axis_cuts(shape, cut)
+    windows = _grid(cuts[0][1], cuts[1][1])
+    pooled, raw = (windows, 0) if pool is None else _pooled(pool, shape, cuts)
+    # what each row has in each turn, nothing beyond the last block
+    of_portions: Counts = np.array((_plane_words(shape, cuts), pooled + raw, windows, pooled))
+    dealt: Counts = np.zeros((4, turns * rows), dtype=np.int64)
+    if spread:
+        dealt[:] = of_portions
+    else:
+        dealt[:, :blocks] = np.tile(of_portions, shape.batch)
+    words, left, made, pooled_values = dealt.reshape(4, turns, rows)
+    taps = shape.kernel_height * shape.kernel_width
+    channels: Counts = np.array([(end - first) // taps for first, end in parts])
+    # filters of each PE, in a group
+    share = columns * (rows if spread else 1)
+    before: Counts = np.arange(share, dtype=np.int64).reshape(-1, columns)  # filters dealt before
+    own: Counts = np.maximum(-(-(shape.group_out_channels - before) // share), 0)
 
-    def link_words(self, words: Counts, side: str) -> Counts:
-        """Return the link's words of each round; none for what stays on chip."""
-        if self.division.on_chip[side]:
-            return np.zeros(words.size, dtype=np.int64)
-        return -(-words * self.division.pes.word_bits // self.division.dataflow.dram.word_bits)
+    def by_round(by_turn: Counts, by_slice: Counts) -> Counts:
+        """Return what each round has [round], or each row in each round [round, row]."""
+        of_slices = by_turn[:, None] * by_slice.reshape(-1, *[1] * (by_turn.ndim - 1))
+        each = by_turn.shape[1:]
+        return np.broadcast_to(of_slices, (*present.shape, *each)).reshape(-1, *each)
+
+    def on_link(words: Counts, stays: bool) -> Counts:
+        return words * 0 if stays else -(-words * link_words[0] // link_words[1])
+
+    last: Counts = (np.arange(1 - len(channels), 1) == 0).astype(np.int64)
+    carried = (0 if free else 1) * words.sum(axis=0) * shape.groups  # words of a channel on each row's bus
+    reads: Counts = np.zeros((rows, columns), dtype=np.int64)
+    if on_chip[0]:  # channel c of a slice lies in column c % columns
+        place: Counts = np.arange(columns, dtype=np.int64)
+        reads = carried[:, None] * (-(-(channels[:, None] - place) // columns)).clip(0).sum(axis=0)
+    most = made * own.max(axis=1)  # outputs of the busiest PE of each row
+    if pool is None or pool_words is None:
+        most, pool_words = most * 0, 1
+    whole = carried * int(channels.sum())
+    of_buses = words * (0 if free else 1)
+    leaving = left * own.sum(axis=1)
+    return Moves(
+        present=present.reshape(-1),
+        inputs=on_link(by_round(words[:, 0] if spread else words.sum(axis=1), channels), on_chip[0]),
+        carrying=-(-by_round(of_buses.max(axis=1), channels) // row_words),
+        pooling=by_round(-(-most.max(axis=1) // pool_words), last),
+        outputs=on_link(by_round(leaving.sum(axis=1), last), on_chip[1]),
+        carried=int(whole.sum()),
+        writes=np.broadcast_to(whole[:, None], (rows, columns)),
+        reads=reads,
+        pooled=None if pool is None else pooled_values.sum(axis=0)[:, None] * own * shape.groups,
+        of_rows=RowMoves(
+            inputs=on_link(by_round(words, channels), on_chip[0]),
+            carrying=-(-by_round(of_buses, channels) // row_words),
+            pooling=by_round(-(-most // pool_words), last),
+            outputs=on_link(by_round(leaving, last), on_chip[1]),
+            whole_units=-(-(parts[-1][1] - parts[-1][0]) // unit),
+        ),
+    )
 
 
 def _plane_words(shape: LayerShape, cuts: Cuts) -> Counts:

@@ -17,6 +17,7 @@ from simhw.fast.early_termination import (
 )
 from simhw.fast.lane_work import deal_lanes, deal_whole
 from simhw.fast.link_schedule import play_passes
+from simhw.fast.ranges import channel_ranges
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
 from simhw.fast.row_stationary import pass_timing
@@ -31,6 +32,7 @@ __all__ = [
     "NONE",
     "RELU",
     "RELU6",
+    "channel_ranges",
     "conv_accumulate",
     "conv_accumulate_plain",
     "conv_float32",

@@ -7,6 +7,7 @@ from numba import config, njit
 
 from simhw.fast import pairs, tiles, walk_back
 from simhw.fast.conv import _cut, _frozen, _output_size, _share_out, conv_accumulate
+from simhw.fast.ranges import channel_ranges
 from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
 
 __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
@@ -97,9 +98,10 @@ def early_termination(
     few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
     known = complete is not None or few
     border = np.asarray(pad_value if any(pad) else 0)
-    tops = np.maximum(inputs.max(axis=(0, 2, 3), initial=0), border).astype(np.int64)
+    lows, tops = channel_ranges(inputs)
+    tops = np.maximum(tops, border)
     packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
-    if not falls or min(int(inputs.min(initial=0)), int(border.min())) < 0:
+    if not falls or lows.any() or border.min() < 0:
         padded = _padded(inputs, pad, pad_value)
         _by_steps(padded, *layer, *geometry, bool(inclusive), *results, threads)  # pyright: ignore
         return tuple(results)

@@ -49,13 +49,20 @@ def lay_windows(inputs, pad, pad_value, kernel, stride, dilation, groups):
     if stride != (1, 1):
         dealt = padded.reshape(images, channels, rows, stride[0], pitch, stride[1])
         values = np.append(dealt.transpose(0, 1, 3, 5, 2, 4), values[-TILE:])
+    image = channels * stride[0] * stride[1] * rows * pitch
+    taps = _taps(channels // groups, kernel, stride, dilation, rows, pitch)
+    return Windows(values, image, image // groups, pitch, taps)
+
+
+@functools.lru_cache(maxsize=256)
+def _taps(depth, kernel, stride, dilation, rows, pitch):
     y, x = (np.arange(kernel[axis]) * dilation[axis] for axis in (0, 1))
     column = (x % stride[1]) * rows * pitch + x // stride[1]
     row = (y % stride[0]) * stride[1] * rows * pitch + y // stride[0] * pitch
-    plane = np.arange(channels // groups) * (stride[0] * stride[1] * rows * pitch)
-    taps = np.add.outer(np.add.outer(plane, row), column)
-    image = channels * stride[0] * stride[1] * rows * pitch
-    return Windows(values, image, image // groups, pitch, taps.ravel())
+    plane = np.arange(depth) * (stride[0] * stride[1] * rows * pitch)
+    taps = np.add.outer(np.add.outer(plane, row), column).ravel()
+    taps.flags.writeable = False
+    return taps
 
 
 def place_windows_plain(first_tile, tiles, count, width, windows, image, group, pitch, image_sums):

@@ -32,9 +32,11 @@ def portions(
     lanes: int,
     grouping: str = "wrapped",
     fewest: str = "groups",
+    sum_words: int = 1,
 ) -> Portion:
     """Return the portion that keeps `rows` rows of PEs busy best, its inputs and outputs in half a memory.
 
+    Of the filter at work a window takes `sum_words` words, and one of each filter that is done.
     Rounds times groups of windows in a round decide, then fewer rounds, then broader portions; with
     `fewest` "rounds" these decide first, since filters come again with each. A single
     window is a portion even where its inputs do not fit: they then come in slices.
@@ -49,7 +51,8 @@ def portions(
     def fits(height: int, width: int) -> bool:
         tall = min((height - 1) * shape.stride[0] + spans[0], shape.padded_height)
         broad = min((width - 1) * shape.stride[1] + spans[1], shape.padded_width)
-        return deep * tall * broad <= half_words and filters * height * width <= half_words
+        held = (filters - 1 + sum_words) * height * width
+        return deep * tall * broad <= half_words and held <= half_words
 
     def cost(cut: Portion) -> tuple[int, int, int]:
         down, across = -(-high // cut.height), -(-wide // cut.width)
@@ -88,12 +91,17 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
     Portions count row by row over the map. `wrapped` fills groups in row-major order, `rows` begins a
     new group with each row, `blocks` takes the squarest blocks of windows.
     """
-    (tops, heights), (lefts, widths) = axis_cuts(shape, cut)
-    corners = np.add.outer(tops * shape.out_width, lefts)
+    return _lane_places((shape.out_height, shape.out_width), cut, lanes, grouping)
+
+
+@functools.lru_cache(maxsize=64)
+def _lane_places(out_size: tuple[int, int], cut: Portion, lanes: int, grouping: str) -> NDArray[np.int32]:
+    (tops, heights), (lefts, widths) = _axis_cuts(out_size, cut)
+    corners = np.add.outer(tops * out_size[1], lefts)
     kinds = {
         (int(heights[i]), int(widths[j])) for i in (0, -1) for j in (0, -1)
     }  # all but the last are alike
-    dealt = {kind: _dealt(*kind, shape.out_width, lanes, grouping) for kind in kinds}
+    dealt = {kind: _dealt(*kind, out_size[1], lanes, grouping) for kind in kinds}
     most = max(map(len, dealt.values()))
     places = np.full((len(tops), len(lefts), most, lanes), -1, dtype=np.int32)
     for rows, tall in ((slice(-1), heights[0]), (slice(-1, None), heights[-1])):
@@ -103,7 +111,9 @@ def lane_places(shape: LayerShape, cut: Portion, lanes: int, grouping: str) -> N
             own[...] = corners[rows, columns, None, None]
             own += groups
             own[..., groups < 0] = -1
-    return places.reshape(-1, most, lanes)
+    places = places.reshape(-1, most, lanes)
+    places.flags.writeable = False
+    return places
 
 
 Cuts = tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]
@@ -112,10 +122,14 @@ Cuts = tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64
 
 def axis_cuts(shape: LayerShape, cut: Portion) -> Cuts:
     """Return where a map is cut into portions; they are all pairs of a part of rows and one of columns."""
-    tops, lefts = np.arange(0, shape.out_height, cut.height), np.arange(0, shape.out_width, cut.width)
+    return _axis_cuts((shape.out_height, shape.out_width), cut)
+
+
+def _axis_cuts(out_size: tuple[int, int], cut: Portion) -> Cuts:
+    tops, lefts = np.arange(0, out_size[0], cut.height), np.arange(0, out_size[1], cut.width)
     return (
-        (tops, np.minimum(cut.height, shape.out_height - tops)),
-        (lefts, np.minimum(cut.width, shape.out_width - lefts)),
+        (tops, np.minimum(cut.height, out_size[0] - tops)),
+        (lefts, np.minimum(cut.width, out_size[1] - lefts)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,9 +13,13 @@ import simpy
 from simhw import core
 from simhw.core.dataflow import Outcome, Phase
 from simhw.core.machine import Machine
-from simhw.stepped.lane_layout import Layout, Round, Window
+from simhw.stepped.lane_layout import Block, Layout, Round, Window
 
 INPUTS, FILTERS, OUTPUTS = 0, 1, 10_000  # requesters of the link, by precedence
+LOST = (
+    "lockstep", "no_window", "parking", "stream", "barrier", "no_filter", "no_portion",
+    "row_bus", "pooling", "dram_filters", "dram_inputs", "dram_outputs",
+)  # fmt: skip
 Steps = Generator[simpy.Event, Any, Any]
 
 
@@ -57,6 +61,9 @@ class LayerRun:
         self.kept_inputs = letters.get("inputs") == "chip"
         self.kept_outputs = letters.get("outputs") == "chip"
         self.layout = Layout(self.layer, options, letters, self.spec, self.pes.rows, self.pes.columns)
+        self.index_bits = 1
+        while 1 << self.index_bits < self.shape.window:
+            self.index_bits += 1
         self.room = 2 if options.weight_buffer == "halves" else 1
         self.unit = max(self.spec.weight_words // 2, 1) if self.room == 2 else self.spec.weight_words
         long = self.shape.window > self.unit
@@ -68,7 +75,9 @@ class LayerRun:
         self.walks: dict[tuple[int, int, int], list[list[Window]]] = {}  # row, column, filter
         self.units: list[list[Unit]] = [[] for _ in range(self.pes.columns)]
         self.news = [simpy.Event(self.sim) for _ in range(self.pes.columns)]  # of the next unit
-        self.taken = [0] * self.pes.columns  # units of the rounds before
+        self.taken = {  # units of the rounds before
+            (row, column): 0 for row in range(self.pes.rows) for column in range(self.pes.columns)
+        }
         self.meetings: dict[tuple[int, int, int], list[Any]] = {}
         self.stalls: dict[str, int] = dict.fromkeys(("dram_inputs", "row_bus", "dram_outputs", "pooling"), 0)
         self.executed = self.cut = self.by_sign = self.by_prediction = self.cycles = 0
@@ -80,50 +89,66 @@ class LayerRun:
     # time
 
     def all(self) -> Steps:
-        sim = self.sim
         for column in range(self.pes.columns):
-            sim.process(self._load(column))
+            self.sim.process(self._load(column))
+        everybody = range(self.pes.rows)
+        if self.options.barrier == "array" or self.layout.spread:
+            yield from self._rounds(everybody, (INPUTS, OUTPUTS))
+        else:
+            rows = [
+                self.sim.process(self._rounds([row], (row - self.pes.rows, OUTPUTS + row)))
+                for row in everybody
+            ]
+            ended: Any = yield self.sim.all_of(rows)
+            for row, process in enumerate(rows):
+                for column in range(self.pes.columns):
+                    self._wait(row, column, "no_portion", self.sim.cycle - ended[process])
+        self.cycles = self.sim.cycle
+        self.sim.activity.add("dram", "idle", self.cycles - self.sim.activity["dram", "busy"])
+
+    def _rounds(self, rows: Sequence[int], requesters: tuple[int, int]) -> Generator[simpy.Event, Any, int]:
+        """Go through the rounds with some rows of PEs, which meet at the end of each."""
+        sim = self.sim
         written: simpy.Event | None = None
         for round in self.layout.rounds:
-            yield from self._bring_inputs(round)
+            present = [row for row in rows if row < self.layout.present(round)]
+            if not present:
+                continue
+            yield from self._bring_inputs(round, present, rows, requesters[0])
             since = sim.cycle
             if written is not None:
                 yield written
-            self._stalled("dram_outputs", since)
+            self._stalled("dram_outputs", since, rows)
             begun = sim.cycle
             running = {
                 (row, column): sim.process(self._pe(round, row, column))
-                for row in range(self.layout.present(round))
+                for row in present
                 for column in range(self.pes.columns)
                 if any(True for _ in self.layout.dealt(column))
             }
             ended: Any = yield sim.all_of(running.values())
-            for row in range(self.pes.rows):
+            for row in rows:
                 for column in range(self.pes.columns):
-                    if row >= self.layout.present(round):
+                    if row not in present:
                         self._wait(row, column, "no_portion", sim.cycle - begun)
                     elif (row, column) not in running:
                         self._wait(row, column, "no_filter", sim.cycle - begun)
                     else:
                         self._wait(row, column, "barrier", sim.cycle - ended[running[row, column]])
-            for column in range(self.pes.columns):
-                self.taken[column] = sum(
-                    unit.round is not None and unit.round.number <= round.number
-                    for unit in self.units[column]
-                )
-            values = yield from self._pool(round)
+            values = yield from self._pool(round, present, rows)
             words = 0 if self.kept_outputs else self._link_words(values * self.spec.word_bits)
-            written = self.dram.write(OUTPUTS, words)
+            written = self.dram.write(requesters[1], words)
         since = sim.cycle
         if written is not None:
             yield written
-        self._stalled("dram_outputs", since)
-        self.cycles = sim.cycle
-        sim.activity.add("dram", "idle", self.cycles - sim.activity["dram", "busy"])
+        self._stalled("dram_outputs", since, rows)
+        return sim.cycle
 
-    def _stalled(self, cause: str, since: int) -> None:
-        self.stalls[cause] += self.sim.cycle - since
-        for row in range(self.pes.rows):
+    def _stalled(self, cause: str, since: int, rows: Sequence[int]) -> None:
+        """Book a wait of some rows; if no row is left out, it is one of the whole array."""
+        if self.options.barrier == "array" or self.layout.spread:
+            self.stalls[cause] += self.sim.cycle - since
+        for row in rows:
             for column in range(self.pes.columns):
                 self._wait(row, column, cause, self.sim.cycle - since)
 
@@ -131,13 +156,17 @@ class LayerRun:
         for lane in self.pes[row, column].lanes:
             self.sim.activity.add(lane.name, cause, cycles)
 
-    def _bring_inputs(self, round: Round) -> Steps:
+    def _bring_inputs(
+        self, round: Round, present: Sequence[int], rows: Sequence[int], requester: int
+    ) -> Steps:
         taps = self.shape.kernel_height * self.shape.kernel_width
         channels = (round.end - round.first) // taps
         free = self.kept_inputs and self.options.activations == "as_printed"
         total = slowest = 0
-        for row in range(self.layout.present(round)):
-            words = self.layout.plane_words(round.blocks[0 if self.layout.spread else row])
+        for row in present:
+            block = round.blocks[0 if self.layout.spread else row]
+            words = self.layout.plane_words(block)
+            self._hold(block, words, channels)
             if row < len(round.blocks):
                 total += words * channels
             if free:
@@ -152,19 +181,34 @@ class LayerRun:
                     self.pes[row, channel % self.pes.columns].io.count("read", words)
         since = self.sim.cycle
         asked = 0 if self.kept_inputs else self._link_words(total * self.spec.word_bits)
-        yield self.dram.read(INPUTS, asked)
-        self._stalled("dram_inputs", since)
+        yield self.dram.read(requester, asked)
+        self._stalled("dram_inputs", since, rows)
         carried = since + -(-slowest // self.noc.spec.row_words)
         since = self.sim.cycle
         if carried > since:
             yield self.sim.timeout(carried - since)
-        self._stalled("row_bus", since)
+        self._stalled("row_bus", since, rows)
 
-    def _pool(self, round: Round) -> Generator[simpy.Event, Any, int]:
+    def _hold(self, block: Block, words: int, channels: int) -> None:
+        """See that a PE has room: for its inputs in one half, for what comes of them in the other.
+
+        A channel of a window by itself is let in, and a window by itself whatever it makes of the other half.
+        """
+        half, windows = self.spec.half_words, len(block.places)
+        assert words * channels <= half or windows == channels == 1, f"{words} x {channels} inputs in {half}"
+        filters = -(-self.shape.group_out_channels // self.pes.columns)
+        parks = self.shape.window > self.unit and self.options.long_filters == "parked"
+        sums = (-(-self.spec.sum_bits // self.spec.word_bits) if parks else 1) * windows
+        held = (filters - 1) * windows + sums
+        assert held <= half or windows == 1, f"{held} words of outputs and sums in {half}"
+
+    def _pool(
+        self, round: Round, present: Sequence[int], rows: Sequence[int]
+    ) -> Generator[simpy.Event, Any, int]:
         """Pool what the round has computed; return the values that are left."""
         pool = self.layer.pool if self.options.pooling != "none" else None
         left = most = 0
-        for row in range(self.layout.present(round) if round.last_slice else 0):
+        for row in present if round.last_slice else ():
             block = round.blocks[0 if self.layout.spread else row]
             ends, raw = (block.places, 0) if pool is None else self.layout.pooled(pool, block)
             for column in range(self.pes.columns):
@@ -179,16 +223,13 @@ class LayerRun:
         since = self.sim.cycle
         if pool is not None and self.options.pooling == "serial":
             yield self.sim.timeout(-(-most // self.spec.pool_words))
-        self._stalled("pooling", since)
+        self._stalled("pooling", since, rows)
         return left
 
     # a column's weights on their way
 
     def _load(self, column: int) -> Steps:
-        index_bits = 1
-        while 1 << index_bits < self.shape.window:
-            index_bits += 1
-        bits = self.spec.word_bits + (index_bits if self.layout.stops else 0)
+        bits = self.spec.word_bits + (self.index_bits if self.layout.stops else 0)
         for round in self.layout.rounds:
             for filters in self.layout.dealt(column):
                 filters = {p: f for p, f in filters.items() if p < self.layout.present(round)}
@@ -246,13 +287,15 @@ class LayerRun:
     # one PE
 
     def _pe(self, round: Round, row: int, column: int) -> Generator[simpy.Event, Any, int]:
-        sim, number = self.sim, self.taken[column]
+        sim, number = self.sim, self.taken[row, column]
         while True:
             since = sim.cycle
-            while len(self.units[column]) <= number:
-                yield self.news[column]
-            unit = self.units[column][number]
+            unit = yield from self._announced(column, number)
+            while unit.round is not None and unit.round.number < round.number:  # this row had no part in it
+                number += 1
+                unit = yield from self._announced(column, number)
             if unit.round is not round:
+                self.taken[row, column] = number
                 return since
             yield unit.ready
             held = min(max(unit.asked - since, 0), sim.cycle - since)
@@ -264,13 +307,18 @@ class LayerRun:
                 unit.freed.succeed(unit.goes_on)
             number += 1
 
+    def _announced(self, column: int, number: int) -> Generator[simpy.Event, Any, Unit]:
+        while len(self.units[column]) <= number:
+            yield self.news[column]
+        return self.units[column][number]
+
     def _use(self, unit: Unit, number: int, row: int, column: int) -> Steps:
         """Take a unit of weights to all windows that want it."""
         round: Any = unit.round
         groups: list[list[Window]] = []
         m = -1
         if row in unit.filters:
-            m = round.group * self.shape.group_out_channels + unit.filters[row]
+            m = self.layout.turns[round.group][unit.filters[row]]
             groups = self._walk(round, row, column, m)
         most = max(len(block.groups) for block in round.blocks) if self.together else len(groups)
         for j in range(most) if unit.stream is None else [unit.stream]:
@@ -390,6 +438,17 @@ class LayerRun:
         products = (w * self.layout.input(window, m, place) for w, place in zip(weights, order, strict=True))
         return self.layout.bias[m] + sum(products)
 
+    def _positive(self) -> int:
+        """Return how many windows would have come to a sum above zero."""
+        shape = self.shape
+        return sum(
+            self._complete(Window(image, row, column), m) > 0
+            for image in range(shape.batch)
+            for m in range(shape.out_channels)
+            for row in range(shape.out_height)
+            for column in range(shape.out_width)
+        )
+
     def _put_out(self, pe: Any, window: Window, m: int, value: int) -> None:
         pe.io.count("write")
         self.outputs[window.image, m, window.row, window.column] = value
@@ -404,6 +463,14 @@ class LayerRun:
             value = min(value, round(Fraction(6) * 2**form.fraction), form.highest)
         return value
 
+    def _lost(self) -> dict[str, int]:
+        """Return the cycles of all lanes in which they did no product, by cause."""
+        lost: dict[str, int] = dict.fromkeys(LOST, 0)
+        for lane, cause, cycles in self.sim.activity.items():
+            if ".lane" in lane and cause != "busy":
+                lost[cause] += cycles
+        return lost
+
     def details(self) -> dict[str, Any]:
         scale = 2.0 ** -self.layer.formats["bias"].fraction
         found = {
@@ -414,9 +481,15 @@ class LayerRun:
             "macs_cut": self.cut,
             "windows_stopped_by_sign": self.by_sign,
             "windows_stopped_by_prediction": self.by_prediction,
+            "lost_lane_cycles": self._lost(),
+            "termination": f"off: {self.layout.why_not}" if self.layout.why_not else "exact",
         }
+        if self.layout.stops:
+            found["index_bits"] = self.index_bits * self.shape.out_channels * self.shape.window
         if self.layout.stops and any(speculating for *_, speculating, _ in self.layout.filters):
             found |= {
+                "termination": "predictive",
+                "positive_windows": self._positive(),
                 "mispredictions": len(self.missed),
                 "mispredicted_max": max(self.missed, default=0) * scale,
                 "mispredicted_mean": sum(self.missed) / len(self.missed) * scale if self.missed else 0.0,

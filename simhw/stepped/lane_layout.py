@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from simhw.errors import DescriptionError
+
 
 @dataclass
 class Window:
@@ -58,32 +60,45 @@ class Layout:
         self.bias: list[int] = np.asarray(layer.bias).tolist()
         self.slices = self._slices()
         self.raised = [0] * self.shape.in_channels
-        self.stops = self._may_stop()
+        self.why_not = self._why_not()
+        self.stops = self.why_not is None
         self.filters = self._filters()
         self.rounds = list(self._rounds())
         one = sum(len(r.blocks) for r in self.rounds[:1]) == 1
         one = one and len(self.rounds) == self.shape.groups * len(self.slices)
         self.spread = options.one_portion == "pes" and one
+        self.turns = [self._turn(group) for group in range(self.shape.groups)]
 
     # what may stop, and the order of the weights
 
-    def _may_stop(self) -> bool:
+    def _why_not(self) -> str | None:
         layer, options = self.layer, self.options
-        if options.termination == "off" or layer.ordering is None or len(self.slices) > 1:
-            return False
+        if options.termination == "off":
+            return "as the description says"
         if layer.activation not in ("relu", "relu6"):
-            return False
+            return "no ReLU follows"
+        if len(self.slices) > 1:
+            return f"a window of {self.shape.window} inputs does not fit {self.spec.half_words} words"
+        if layer.ordering is None:
+            return "the description asks for no sign_order"
         lows, highs = [0] * self.shape.in_channels, [0] * self.shape.in_channels
         for image in self.inputs:
             for c, plane in enumerate(image):
                 lows[c] = min([lows[c], *(v for line in plane for v in line)])
                 highs[c] = max([highs[c], *(v for line in plane for v in line)])
         if not any(lows):
-            return True
-        if options.signed_inputs == "whole" or max(h - v for h, v in zip(highs, lows, strict=True)) > 32767:
-            return False
+            return None
+        if options.signed_inputs == "refuse":
+            raise DescriptionError(
+                f"{layer.name}: inputs are as low as {min(lows)}, stopping early would change its outputs; "
+                "options.signed_inputs: whole runs such layers to the end, shift makes inputs non-negative"
+            )
+        if options.signed_inputs == "whole":
+            return "inputs may be negative"
+        if max(h - v for h, v in zip(highs, lows, strict=True)) > 32767:
+            return "shifted inputs would not fit 16 bits"
         self.raised = [-low for low in lows]
-        return True
+        return None
 
     def _filters(self) -> list[tuple[list[int], list[int], int, int, int]]:
         """Return (weights, their places (c, r, s), first of the last falling run, N, Th) of each filter."""
@@ -197,6 +212,37 @@ class Layout:
         for first in range(column, len(filters), columns * self.pe_rows):
             own = {p: first + p * columns for p in range(self.pe_rows)}
             yield {p: filter for p, filter in own.items() if filter in filters}
+
+    def _turn(self, group: int) -> list[int]:
+        """Return a group's filters in the order in which they are dealt."""
+        per_group = self.shape.group_out_channels
+        filters = list(range(group * per_group, (group + 1) * per_group))
+        if self.options.filters == "in_turn" or not self.stops:
+            return filters
+        filters.sort(key=lambda m: -self._products(m))  # of those with as many the first stays first
+        at_once = self.pe_columns * (self.pe_rows if self.spread else 1)
+        turn: list[int] = []
+        while filters:
+            dealt, filters = filters[:at_once], filters[at_once:]
+            turn += dealt if len(turn) // at_once % 2 == 0 else dealt[::-1]
+        return turn
+
+    def _products(self, m: int) -> int:
+        """Return the products that all windows take with a filter."""
+        weights, order, falls_from, speculating, threshold = self.filters[m]
+        inclusive, shape, taken = self.options.test == "at_or_below", self.shape, 0
+        for image in range(shape.batch):
+            for row in range(shape.out_height):
+                for column in range(shape.out_width):
+                    window = Window(image, row, column, self.bias[m])
+                    for at, (weight, place) in enumerate(zip(weights, order, strict=True)):
+                        window.sum += weight * self.input(window, m, place)
+                        taken += 1
+                        limit = threshold if speculating and at == speculating - 1 else 0
+                        looks = at >= falls_from or (speculating and at == speculating - 1)
+                        if looks and (window.sum <= limit if inclusive else window.sum < limit):
+                            break
+        return taken
 
     def pooled(self, pool: Any, block: Block) -> tuple[list[tuple[int, int]], int]:
         """Return the pooled values all of whose windows a portion has, and how many windows others want."""

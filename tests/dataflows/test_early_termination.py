@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -26,11 +27,7 @@ from simhw.shapes import LayerShape
 from simhw.stepped.early_termination import EarlyTerminationTwin
 from simhw.transforms import sign_order, speculation
 
-COMMON = (
-    "cycles", "stall_cycles", "macs_executed", "rounds", "macs_cut",
-    "windows_stopped_by_sign", "windows_stopped_by_prediction",
-)  # fmt: skip
-MISSED = ("mispredictions", "mispredicted_max", "mispredicted_mean")
+STOPPED = ("macs_cut", "windows_stopped_by_sign", "windows_stopped_by_prediction", "mispredictions")
 
 
 class OrderedLayer(DrawnLayer):
@@ -92,14 +89,19 @@ def rig(
 
 def assert_alike(machine: LaneRig, layer: OrderedLayer) -> dict[str, Any]:
     """Hold both engines, and the processes behind the recurrence, to each other and to the reference."""
+    try:
+        machine.run(layer)
+    except DescriptionError as refused:
+        with pytest.raises(DescriptionError, match=f"^{re.escape(str(refused))}$"):
+            machine.run(layer, "stepped")
+        return {"termination": "refused"}
     runs = [machine.run(layer), machine.run(layer, log=True), machine.run(layer, "stepped")]
     sim, out, found = runs[0]
     if not found.get("mispredictions"):
         np.testing.assert_array_equal(out, layer.expected)
-    keys = COMMON + (MISSED if found["termination"] == "predictive" else ())
     for other, other_out, details in runs[1:]:
         np.testing.assert_array_equal(out, other_out)
-        assert {k: found[k] for k in keys} == {k: details[k] for k in keys}
+        assert found == details
         assert sim.cycle == other.cycle == found["cycles"]
         assert sim.ledger.flat() == other.ledger.flat()
         assert sim.activity.flat() == other.activity.flat()
@@ -150,19 +152,23 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
     if rng.random() < 0.3 and kernel[0] <= shape.out_height and kernel[1] <= shape.out_width:
         size = [(n - k) // 2 + 1 for n, k in zip((shape.out_height, shape.out_width), kernel, strict=True)]
         layer.pool = Pool(kernel=kernel, stride=(2, 2), pad=(0, 0), height=size[0], width=size[1])
-    fewest = rng.choice(["groups", "rounds"])
+    fewest, barrier = rng.choice(["groups", "rounds"]), rng.choice(["array", "array", "row"])
     options = EarlyTermination.Options(
         termination=rng.choice(["exact", "exact", "exact", "off"]),
         test=rng.choice(["below", "at_or_below"]),
         negatives=layer.negatives,
-        signed_inputs=rng.choice(["whole", "shift"]),
-        long_filters=rng.choice(["parked", "parked", "staged", "restreamed"]),
+        signed_inputs=rng.choice(["whole", "whole", "shift", "shift", "refuse"]),
+        long_filters=rng.choice(
+            ["parked", "parked", "staged", "restreamed"][: 4 if barrier == "array" else 3]
+        ),
         weight_buffer=rng.choice(["halves", "whole"]),
-        pace=rng.choice(["own", "column"]),
+        pace=rng.choice(["own", "column"]) if barrier == "array" else "own",
+        barrier=barrier,
+        filters=rng.choice(["in_turn", "by_work"]),
         grouping=rng.choice(["wrapped", "rows", "blocks"]),
         fewest=fewest,
         one_portion=rng.choice(["columns", "pes"]),
-        activations=rng.choice(["where_they_fit", "as_printed"]),
+        activations=rng.choice(["where_they_fit", "as_printed", "off_chip"]),
         pooling=rng.choice(["none", "overlapped", "serial"]),
     )
     machine = rig(
@@ -436,11 +442,59 @@ def test_every_choice_occurs_among_the_drawn_cases() -> None:
         case = drawn(seed)
         if case is None:
             continue
-        found = case[0].run(case[1])[2]
+        seen |= set(case[0].options.to_dict().values())
+        try:
+            found = case[0].run(case[1])[2]
+        except DescriptionError:
+            seen.add("refused")
+            continue
         seen |= {cause for cause, n in found["lost_lane_cycles"].items() if n}
-        seen |= {key for key in ("macs_cut", *COMMON[-2:], "mispredictions") if found.get(key)}
+        seen |= {key for key in STOPPED if found.get(key)}
         seen.add(found["termination"].partition(" ")[0])
-    assert seen >= {*LOST, "macs_cut", *COMMON[-2:], "mispredictions", "exact", "predictive", "off:"}
+    assert seen >= {*LOST, *STOPPED, "exact", "predictive", "off:", "refused"}
+    hints = get_type_hints(EarlyTermination.Options, include_extras=True)
+    assert seen >= {word for hint in hints.values() for word in get_args(hint)}
+
+
+def test_rows_that_move_by_themselves_do_not_wait_for_the_slowest() -> None:
+    layer = OrderedLayer(replace(SQUARE, in_height=14, in_width=14), zeros=0.3)
+    machine = rig(3, 2, weight_words=128, io_kib=0.5, dram={"clock_mhz": 50_000})
+    array, row = (assert_alike(with_options(machine, barrier=who), layer) for who in ("array", "row"))
+    assert row["rounds"] == array["rounds"] > 2
+    assert row["macs_executed"] == array["macs_executed"]
+    assert row["cycles"] < array["cycles"]
+    assert row["lost_lane_cycles"]["barrier"] < array["lost_lane_cycles"]["barrier"]
+    assert row["stall_cycles"] == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pace": "column"}, "pace: wants own where barrier is row, got column"),
+        (
+            {"long_filters": "restreamed"},
+            "long_filters: wants parked or staged where barrier is row, got restreamed",
+        ),
+    ],
+)
+def test_rows_that_move_by_themselves_keep_no_step_with_others(options: dict, message: str) -> None:
+    with pytest.raises(DescriptionError, match=f"^{message}$"):
+        EarlyTermination.Options(barrier="row", **options)
+
+
+def test_filters_dealt_by_work_leave_columns_with_alike_much() -> None:
+    """One window, filters of 9, 1, 9 and 1 products, two columns: in turn 18 and 2, by work 10 and 10."""
+    layer = OrderedLayer(LayerShape.linear(1, 9, 4))
+    layer.inputs = np.ones((1, 9, 1, 1), dtype=np.int16)
+    layer.weights = np.full((4, 9, 1, 1), -1, dtype=np.int16)
+    layer.weights[::2] = 1
+    layer.bias = np.zeros(4, dtype=np.int64)
+    machine = rig(1, 2, lanes=1, dram={"clock_mhz": 50_000, "word_bits": 1024})
+    for filters, busy in (("in_turn", [18, 2]), ("by_work", [10, 10])):
+        one = with_options(machine, filters=filters)
+        assert assert_alike(one, layer)["macs_executed"] == 20
+        sim = one.run(layer)[0]
+        assert [sim.activity[f"pes[0,{column}].lane0", "busy"] for column in (0, 1)] == busy
 
 
 def test_a_mapping_is_refused() -> None:
