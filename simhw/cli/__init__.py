@@ -502,7 +502,8 @@ def compare(
         bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
     ] = False,
     causes: Annotated[
-        bool, typer.Option("--causes", help="Also say by what each cause multiplies a speedup.")
+        bool,
+        typer.Option("--causes", help="Also say by what each cause multiplies a speedup, by convention."),
     ] = False,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also compare layer by layer.")] = False,
     settings: Settings = None,

@@ -71,7 +71,8 @@ class OneByOne:
         beside = f"{mode:.3f} times exact mode, " if predicts else ""
         return (
             f"{len(self.images)} images one by one{closed}: {min(by_image):.3f} to {max(by_image):.3f} by "
-            f"image, {beside}{hidden:.2f} times a baseline that hides its loads"
+            f"image, {beside}{hidden:.2f} times a baseline that hides its loads; energy reduced "
+            f"{self.energy_reduction:.3f} times"
         )
 
     def went(self) -> str:
