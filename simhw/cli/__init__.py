@@ -523,7 +523,13 @@ def compare(
     from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
-    from simhw.reports.table import breakdown_table, by_layer_table, causes_tables, comparison_table
+    from simhw.reports.table import (
+        CAUSES_NOTE,
+        breakdown_table,
+        by_layer_table,
+        causes_tables,
+        comparison_table,
+    )
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
@@ -554,7 +560,8 @@ def compare(
         tables = [comparison_table(compared), *([rest] if rest.rows else [])]
         tables += [by_layer_table(compared)] if by_layer else []
         tables += causes_tables(compared) if causes else []
-        print("\n\n".join(table.text() for table in tables))
+        notes = [CAUSES_NOTE] if causes and len(results) > 1 else []
+        print("\n\n".join([*(table.text() for table in tables), *notes]))
     if output is not None:
         _say(f"wrote {output}")
     if strict and (differences := compared.differences()):

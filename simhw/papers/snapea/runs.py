@@ -196,7 +196,9 @@ def where_cuts_went(pairs: Collection[tuple[Result, Result]]) -> str:
     saved = freed - sum(grown.values())
     went = [f"{100 * n / freed:.0f} % are lost to {cause.replace('_', ' ')}" for cause, n in most[:3]]
     went += [f"{100 * rest / freed:.0f} % to other causes"] if rest / freed >= 0.005 else []
-    beside = f" with {100 * less / freed:.0f} % that other causes lose less" if less / freed >= 0.005 else ""
+    beside = (
+        f", with {100 * less / freed:.0f} % that other causes lose less," if less / freed >= 0.005 else ""
+    )
     return (
         f"of the lane-cycles whose products prediction cuts beyond exact mode {', '.join([*went, ''])}"
         f"and{beside} {100 * saved / freed:.0f} % end the convolutions sooner"
