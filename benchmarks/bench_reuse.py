@@ -105,6 +105,9 @@ CHOICES = (
     ("components.noc.coefficient_words_per_cycle=64",),
     ("components.noc.input_words_per_cycle=8",),
     ("components.noc.input_words_per_cycle=128",),
+    ("components.noc.sum_words_per_cycle=4",),
+    ("components.noc.sum_words_per_cycle=8",),
+    ("components.noc.sum_words_per_cycle=120",),
     ("components.glb.size_kib=20",),
     ("components.glb.filter_kib=1",),
     ("components.dram.clock_mhz=60",),
@@ -117,38 +120,82 @@ CHOICES = (
 CHOICE_IMAGES = 16
 
 
+def measured_traces():
+    names = ("lenet5_tolba", "fc_64_32")
+    return [fitted_trace(name, NETWORKS[name], "fixed16", CHOICE_IMAGES)[0] for name in names]
+
+
+def print_row(cells):
+    print(f"| {' | '.join(map(str, cells))} |")
+
+
+def print_head(cells):
+    print_row(cells)
+    print_row(["---"] * len(cells))
+
+
+def core_pj(result):
+    """Return the energy of each part of the chip in pJ, DRAM left out."""
+    return {part: pj for part, pj in result.totals["energy_pj"].items() if part.split(".")[0] != "dram"}
+
+
 def choices():
     """Print what each choice does to two networks: cycles by layer, additions, traffic, energy, adders."""
-    names = ("lenet5_tolba", "fc_64_32")
-    traces = [fitted_trace(name, NETWORKS[name], "fixed16", CHOICE_IMAGES)[0] for name in names]
-    for name in names:
-        print(f"{name}, N_w {NETWORKS[name]}, {CHOICE_IMAGES} images")
-    head = "".join(f"{layer.name:>8}" for trace in traces for layer in trace.layers)
-    head += f"{'reuse adds':>12}{'adds':>10}{'mults':>10}{'DRAM kB':>9}{'core uJ':>9}{'adders':>8}"
-    print(f"{head}  changed")
-    for machine, chosen in [("tolba", one) for one in CHOICES] + [("tolba_rs", ())]:
+    traces = measured_traces()
+    layers = [layer.name for trace in traces for layer in trace.layers]
+    print_head(["changed", *layers, "adds in blocks", "all adds", "products", "DRAM kB", "core uJ", "adders"])
+    machines = [("tolba", one) for one in CHOICES]
+    machines += [("tolba_rs", one) for one in ((), ("components.noc.sum_words_per_cycle=120",))]
+    for machine, chosen in machines:
         results = [simulate(machine, trace, values=False, overrides=chosen) for trace in traces]
         layers = [layer for result in results for layer in result.layers]
-        energies = [result.totals["energy_pj"] for result in results]
-        core = sum(pj for energy in energies for part, pj in energy.items() if part != "dram") / 1e6
-        numbers = (
-            sum(layer.details["reuse_additions"] for layer in layers),
-            sum(layer.adds for layer in layers),
-            sum(layer.multiplies for layer in layers),
-            sum(result.totals["bytes"]["dram"] for result in results) / 1e3,
-            core,
-            results[0].built_from("adders"),
+        settings = " ".join(f"`{one.removeprefix('components.').removeprefix('options.')}`" for one in chosen)
+        of_another = f"{machine}, " if machine != "tolba" else ""
+        print_row(
+            [
+                f"{of_another}{settings}" if chosen else f"{machine} as described",
+                *(f"{layer.cycles:,}" for layer in layers),
+                f"{sum(layer.details['reuse_additions'] for layer in layers):,}",
+                f"{sum(layer.adds for layer in layers):,}",
+                f"{sum(layer.multiplies for layer in layers):,}",
+                f"{sum(result.totals['bytes']['dram'] for result in results) / 1e3:.1f}",
+                f"{sum(sum(core_pj(result).values()) for result in results) / 1e6:.2f}",
+                f"{results[0].built_from('adders'):,}",
+            ]
         )
-        print(
-            "".join(f"{layer.cycles:8}" for layer in layers)
-            + "{:12}{:10}{:10}{:9.1f}{:9.2f}{:8}".format(*numbers)
-            + f"  {' '.join(chosen) or machine + ' as described'}"
-        )
+
+
+SORTS = {
+    "multipliers": lambda part: ".multiplier" in part,
+    "adders in blocks": lambda part: part in ("row_reuse", "run_reuse"),
+    "other adders": lambda part: part == "psums" or ".adder" in part,
+    "windows": lambda part: part == "windows" or part.endswith(".window"),
+    "coefficients in PEs": lambda part: part == "pes.coefficients",
+    "buffer": lambda part: part.startswith("glb"),
+    "wires": lambda part: part.startswith("noc"),
+    "ReLU": lambda part: part == "relu",
+}
+
+
+def energy():
+    """Print where the energy on chip goes, by two tables: one has no price for wires, the other has."""
+    traces = measured_traces()
+    print_head(["machine", "table", *SORTS, "core uJ"])
+    for machine in ("tolba", "tolba_rs"):
+        for table in ("horowitz_45nm", "eyeriss_65nm"):
+            spent = [
+                core_pj(simulate(machine, trace, values=False, overrides=[f"technology={table}"]))
+                for trace in traces
+            ]
+            sums = {part: sum(one.get(part, 0) for one in spent) / 1e6 for part in {**spent[0], **spent[1]}}
+            sorts = [sum(uj for part, uj in sums.items() if among(part)) for among in SORTS.values()]
+            assert abs(sum(sorts) - sum(sums.values())) < 1e-9, sums
+            print_row([machine, f"`{table}`", *(f"{uj:.2f}" for uj in sorts), f"{sum(sorts):.2f}"])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["choices"]:
-        choices()
+    if sys.argv[1:] in (["choices"], ["energy"]):
+        {"choices": choices, "energy": energy}[sys.argv[1]]()
         sys.exit()
     main(
         int(sys.argv[1]) if len(sys.argv) > 1 else 5,

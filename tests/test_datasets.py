@@ -123,6 +123,45 @@ def test_an_npz_is_read_under_the_usual_names(tmp_path):
     np.testing.assert_array_equal(load(file, request(split="train")).pixels[0, 0], GREY[0])
 
 
+def test_training_images_may_lie_in_a_file_of_their_own(tmp_path):
+    """Named alike but for train and test; the whole name goes before one that has more words."""
+    test, train = tmp_path / "grey_test.npz", request(split="train")
+    np.savez(test, images=GREY, labels=LABELS)
+    np.savez(tmp_path / "grey_train_some.npz", images=GREY + 1, labels=LABELS[::-1])
+    np.savez(tmp_path / "other_train.npz", images=GREY + 2)
+    batch = load(test, train)
+    np.testing.assert_array_equal(batch.pixels[0, 0], GREY[0] + 1)
+    assert (batch.labels.tolist(), batch.source) == ([5], "grey_train_some.npz: images")
+    np.savez(tmp_path / "grey_train.npz", train_images=GREY + 3, train_labels=LABELS)
+    assert load(test, train).source == "grey_train.npz: train_images"
+    assert load(test, request()).source == "grey_test.npz: images"
+    np.savez(test, test_images=GREY, train_images=GREY + 4)
+    np.testing.assert_array_equal(load(test, train).pixels[0, 0], GREY[0] + 4)
+
+
+@pytest.mark.parametrize("name", ["latest.npz", "testing.npz", "grey.npz", "grey_train.npz"])
+def test_a_name_that_does_not_say_test_is_that_of_all_images(tmp_path, name):
+    np.savez(tmp_path / name, images=GREY)
+    assert load(tmp_path / name, request(split="train")).source == f"{name}: images"
+
+
+def test_training_images_that_are_not_there_are_not_those_for_testing(tmp_path):
+    file, train = tmp_path / "grey_test.npz", request(split="train")
+    np.savez(file, images=GREY)
+    with fails_with(
+        f"{file}: holds images for testing, and beside it lies no grey_train*.npz; wants one that holds "
+        "images for training"
+    ):
+        load(file, train)
+    for name in ("grey_train_b.npz", "grey_train_a.npz"):
+        np.savez(tmp_path / name, images=GREY)
+    with fails_with(
+        f"{file}: holds images for testing, and beside it lies more than one grey_train*.npz: "
+        "grey_train_a.npz, grey_train_b.npz; wants one that holds images for training"
+    ):
+        load(file, train)
+
+
 def test_the_array_can_be_named(tmp_path):
     np.savez(tmp_path / "set.npz", mfcc=GREY.astype(np.float16), labels=LABELS)
     batch = load(tmp_path / "set.npz", request(array="mfcc"))

@@ -9,7 +9,7 @@ from simhw.accelerator import simulate
 from simhw.workload import export, load_workload
 
 MACHINES = shipped.names("accelerators", ".yaml")
-SETTINGS = {"tolba": {"options.unfitted": "exact"}}  # networks as they are, and not on lines
+SETTINGS = dict.fromkeys(("tolba", "tolba_quadratic"), {"options.unfitted": "exact"})  # not on lines
 SMALL = [
     "cifar10_quick",
     "fc_64_32",

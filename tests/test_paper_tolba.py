@@ -14,6 +14,7 @@ from simhw.errors import ResultError
 from simhw.papers import reproduce, tolba
 from simhw.papers.tolba import LENET_300_100, SIZES, arrays
 from simhw.reports.array_sizes import plot_array_sizes
+from simhw.training.recipe import load_recipe
 
 # The closed forms of section V, and those that Table V's numbers were found to follow. Nothing else uses
 # them: what is counted elsewhere comes from built structure.
@@ -143,6 +144,44 @@ def test_without_coefficients_accuracy_is_said_not_to_be_at_hand(
     verdicts = {item["id"]: item["verdict"] for item in paper["items"]}
     assert verdicts["table3.case0.accuracy"] == "data not at hand"
     assert verdicts["table3.case0.total"] == "exact"
+
+
+def test_table_4_has_accuracies_where_the_images_are(monkeypatch: pytest.MonkeyPatch, found: dict) -> None:
+    """Each of its own recipe; of 10,000 training images there is a distance and no pass mark."""
+    cases = ("baseline", "inference", "fc8", "fc16", "fc32")
+    assert {found[f"table4.{case}.accuracy"]["verdict"] for case in cases} == {"data not at hand"}
+    asked = []
+    monkeypatch.setattr(tolba, "accuracy_of", lambda recipe, data: asked.append(recipe) or 0.75)
+    (paper,) = reproduce("tolba.table4")
+    items = {item["id"]: item for item in paper["items"]}
+    verdicts = [items[f"table4.{case}.accuracy"]["verdict"] for case in cases]
+    assert verdicts == ["differs", "differs", "exact", "differs", "differs"]
+    assert asked == [
+        f"tolba_table4_{name}" for name in ("baseline", "inference", "train8", "train16", "train32")
+    ]
+    assert {items[f"table4.{case}.accuracy"]["tolerance"] for case in cases} == {None}
+    assert all("10,000 of the 50,000" in items[f"table4.{case}.accuracy"]["why"] for case in cases)
+
+
+@pytest.mark.parametrize("case", tolba.printed.TABLE_4)
+def test_recipes_of_table_4_have_its_groups(case: str) -> None:
+    conv_group, fc_group, column = tolba.printed.TABLE_4[case]
+    recipe = load_recipe(column.recipe)
+    assert recipe.workload.name == "cifar10_tolba"
+    groups = {name: fit.group for name, fit in recipe.fit.items()}
+    convs, fcs = (
+        dict.fromkeys(("conv1", "conv2", "conv3"), conv_group),
+        dict.fromkeys(("fc1", "fc2"), fc_group),
+    )
+    assert groups == convs | fcs
+    assert {fit.kind for fit in recipe.fit.values()} == {"linear" if conv_group else "exact"}
+
+
+def test_table_4s_fit_afterwards_is_of_the_baselines_network() -> None:
+    baseline, fitted = (load_recipe(f"tolba_table4_{name}").to_dict() for name in ("baseline", "inference"))
+    apart = {key for key in baseline if baseline[key] != fitted[key]}
+    assert apart == {"fit", "fit_when"}
+    assert fitted["fit_when"] == "inference"
 
 
 def test_figure_9_is_drawn_from_the_counts(tmp_path: Path) -> None:

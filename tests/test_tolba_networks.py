@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,21 +10,20 @@ from typer.testing import CliRunner
 from simhw.accelerator import plan_mapping, simulate
 from simhw.cli import app
 from simhw.comparison import compare
+from simhw.dataflows.subexpression_reuse import INPUTS, QUADRATIC
+from simhw.description import load_accelerator
 from simhw.trace import Trace
 from simhw.training.evaluate import shipped_file
 from simhw.workload import export, load_workload
 
-QUADRATIC = {
-    "components.run_reuse.terms": 3,
-    "components.pes.terms": 3,
-    "components.pes.coefficient_words": 6,
-}
-# workload, coefficients, what the machine must be given for them
-NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "rows and runs": ("lenet5_tolba", "tolba_table3_lin6", {}),
-    "runs and exact": ("fc_64_32", "tolba_table2_case3", {}),
-    "quadratic": ("fc_64_32", "tolba_table2_case7", QUADRATIC),
-    "exact": ("lenet5_tolba", "tolba_table3_without", {}),
+# workload, coefficients, machine
+NETWORKS = {
+    "rows and runs": ("lenet5_tolba", "tolba_table3_lin6", "tolba"),
+    "runs and exact": ("fc_64_32", "tolba_table2_case3", "tolba"),
+    "quadratic": ("fc_64_32", "tolba_table2_case7", "tolba_quadratic"),
+    "quadratic rows and runs of 192": ("lenet5_tolba", "tolba_table3_quad192", "tolba_quadratic"),
+    "quadratic kernels and runs of 96": ("lenet5_tolba", "tolba_table3_quad25", "tolba_quadratic"),
+    "exact": ("lenet5_tolba", "tolba_table3_without", "tolba"),
 }
 
 
@@ -41,10 +39,8 @@ def trace_of(name: str, images: int = 1) -> Trace:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_engines_put_out_what_the_reference_does(name: str) -> None:
-    trace, overrides = trace_of(name), NETWORKS[name][2]
-    compiled, stepped = (
-        simulate("tolba", trace, engine=engine, overrides=overrides) for engine in ("compiled", "stepped")
-    )
+    trace, machine = trace_of(name), NETWORKS[name][2]
+    compiled, stepped = (simulate(machine, trace, engine=engine) for engine in ("compiled", "stepped"))
     assert compiled.outputs_match
     assert stepped.outputs_match
     for one, two in zip(compiled.layers, stepped.layers, strict=True):
@@ -52,6 +48,25 @@ def test_both_engines_put_out_what_the_reference_does(name: str) -> None:
         assert dict(one.actions) == dict(two.actions)
         assert dict(one.activity) == dict(two.activity)
         assert one.energy_pj == two.energy_pj
+
+
+@pytest.mark.parametrize("fit", ["lin6", "lin32", "lin64", "lin96", "quad192", "quad25"])
+def test_every_fit_of_table_3_runs_on_the_quadratic_array(fit: str) -> None:
+    trace = export(
+        load_workload("lenet5_tolba"),
+        images=1,
+        data="synthetic:sparsity=0.5",
+        weights=shipped_file(f"tolba_table3_{fit}"),
+    )
+    assert simulate("tolba_quadratic", trace).outputs_match
+
+
+def test_the_quadratic_array_has_what_refusals_say_it_has() -> None:
+    parts = load_accelerator(QUADRATIC).parts
+    for role, inputs in INPUTS.items():
+        spec = parts[role].spec.to_dict()
+        assert (spec["inputs"], spec["terms"]) == (inputs, 3)
+    assert parts["pes"].spec.to_dict()["terms"] == 3
 
 
 def test_in_a_closed_loop_nothing_is_lost() -> None:
@@ -94,3 +109,20 @@ def test_the_mapping_that_map_prints_is_the_one_that_runs(tmp_path: Path) -> Non
     assert made.exit_code == 0
     again = simulate("tolba", trace, mapping=tmp_path / "own.yaml")
     assert [layer.cycles for layer in again.layers] == [layer.cycles for layer in result.layers]
+
+
+def test_map_says_what_a_mapping_of_unfitted_weights_wants(tmp_path: Path) -> None:
+    note = (
+        "# conv1, conv2, fc: mapped with weights as they are, which run with --set options.unfitted=exact "
+        "only; a trace of fitted weights is mapped by its groups\n"
+    )
+    run = CliRunner().invoke
+    plain = run(app, ["map", "tolba", "lenet5_tolba", "-o", str(tmp_path / "own.yaml")])
+    assert plain.stdout.startswith(note)
+    assert plain.stdout.count("#") == 1
+    exact = run(app, ["map", "tolba", "lenet5_tolba", "--set", "options.unfitted=exact"])
+    assert exact.stdout == plain.stdout.removeprefix(note)
+    path = trace_of("exact").save(tmp_path / "exact.safetensors")
+    fitted = run(app, ["map", "tolba", str(path)])
+    assert "#" not in fitted.stdout
+    assert run(app, ["check", str(tmp_path / "own.yaml")]).exit_code == 0

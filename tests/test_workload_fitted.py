@@ -147,9 +147,32 @@ def test_a_machine_of_narrower_words_refuses_wider_weights(workload, written):
     with pytest.raises(DescriptionError) as caught:
         simulate("eyeriss", trace)
     assert caught.value.faults == (
-        "components.pes.word_bits: the trace holds 32-bit values, the words have 16; wants at least 32, "
-        "or a trace of narrower numbers",
+        "components.pes.word_bits: the trace holds 32-bit values (conv.weights), the words have 16; wants a "
+        "trace of the exact network's weights, or --set components.pes.word_bits=32 "
+        "--set components.glb.word_bits=32 --set components.noc.word_bits=32 "
+        "--set components.relu.word_bits=32 --set components.codec.word_bits=32 "
+        "--set options.compression=none",
     )
+
+
+def test_lanes_of_16_bits_refuse_wider_weights(workload, written):
+    with pytest.raises(DescriptionError) as caught:
+        simulate("snapea", export(workload, weights=written(16)))
+    assert str(caught.value) == (
+        "conv: weights of 32 bits, lanes multiply words of 16; wants a trace of the exact network's weights"
+    )
+
+
+def test_with_wider_words_it_multiplies_the_wide_weights(workload, written):
+    """As the refusal says, on either engine: weights beyond 16 bits are not cut short."""
+    trace = export(workload, images=2, weights=written(16))
+    assert max(np.abs(np.asarray(layer.weights)).max() for layer in trace.layers) >= 1 << 15
+    settings = {
+        **{f"components.{role}.word_bits": 32 for role in ("pes", "glb", "noc", "relu", "codec")},
+        "options.compression": "none",
+    }
+    for engine in ("compiled", "stepped"):
+        assert simulate("eyeriss", trace, engine=engine, overrides=settings).outputs_match
 
 
 # what is refused

@@ -202,11 +202,26 @@ def plan_mapping(
 
     `fits` are those of layers whose weights come from coefficients (`LayerTrace.fit`).
     """
-    description = load_accelerator(accelerator, overrides=overrides)
-    dataflow = dataflow_kinds()[description.dataflow](
-        description.parts, description.options, description.clock_mhz
-    )
+    dataflow = _mapper(accelerator, overrides)
     return {name: dataflow.map_layer(name, shape, (fits or {}).get(name)) for name, shape in layers}
+
+
+def mapping_notes(
+    accelerator: str | Path | Description,
+    layers: Iterable[str],
+    *,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    fits: Mapping[str, Array] | None = None,
+) -> dict[str, str]:
+    """Return what must be known to run layers that `plan_mapping` mapped, where there is anything."""
+    dataflow = _mapper(accelerator, overrides)
+    notes = {name: dataflow.mapping_note((fits or {}).get(name)) for name in layers}
+    return {name: note for name, note in notes.items() if note}
+
+
+def _mapper(accelerator: str | Path | Description, overrides: Mapping[str, Any] | Sequence[str]) -> Dataflow:
+    described = load_accelerator(accelerator, overrides=overrides)
+    return dataflow_kinds()[described.dataflow](described.parts, described.options, described.clock_mhz)
 
 
 def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:
@@ -348,6 +363,7 @@ class _Run:
         cycles, stalls = details.pop("cycles"), details.pop("stall_cycles")
         executed = details.pop("macs_executed")
         slots = cycles * self.multipliers
+        moved, done = _moved(grouped, self.parts)
         matches, error = _verdict(layer, output)
         return LayerResult(
             name=layer.name,
@@ -357,9 +373,9 @@ class _Run:
             utilization=executed / slots if slots else 0.0,
             macs=layer.shape.macs,
             macs_executed=executed,
-            multiplies=_of_action(grouped, "mul"),
-            adds=_of_action(grouped, "add"),
-            bytes=_bytes(grouped, self.parts),
+            multiplies=done.get("mul", 0),
+            adds=done.get("add", 0),
+            bytes=moved,
             actions=Lazily(sim.ledger.flat),
             activity=Lazily(sim.activity.flat),
             output_matches=matches,
@@ -432,18 +448,22 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
     return (None if form.is_float else False), error
 
 
-def _of_action(grouped: Mapping[str, int], action: str) -> int:
-    return sum(n for key, n in grouped.items() if key.endswith(f".{action}"))
+def _moved(
+    grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bytes that each part moved, and how often each other action was done.
 
-
-def _bytes(grouped: Mapping[str, int], parts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return the bytes that each part moved: its reads, writes, sends and hops, at its word's width."""
+    What moves words are reads, writes, sends and hops, at the width of the part's word.
+    """
     bits: dict[str, int] = {}
+    done: dict[str, int] = {}
     for key, n in grouped.items():
         part, _, action = key.rpartition(".")
         if action in MOVES:
             bits[part] = bits.get(part, 0) + n * parts[part]["spec"]["word_bits"]
-    return {part: n // 8 for part, n in bits.items()}
+        else:
+            done[action] = done.get(action, 0) + n
+    return {part: n // 8 for part, n in bits.items()}, done
 
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:

@@ -319,7 +319,7 @@ def map_(
 
     The YAML it prints is a file that run --mapping takes.
     """
-    from simhw.accelerator import plan_mapping
+    from simhw.accelerator import mapping_notes, plan_mapping
     from simhw.cli import inventory
     from simhw.errors import MappingError
     from simhw.files import check_outputs, write_file
@@ -336,11 +336,12 @@ def map_(
     name, shapes = inventory.shapes_of(trace, images)
     wanted, fits = inventory.only(shapes, names), inventory.fits_of(trace)
     planned = plan_mapping(accelerator, wanted, overrides=settings or (), fits=fits)
-    text = inventory.mapping_yaml(accelerator, name, planned)
+    notes = mapping_notes(accelerator, planned, overrides=settings or (), fits=fits)
+    text = inventory.mapping_yaml(accelerator, name, planned, notes)
     if output is not None:
         write_file(output, text, MappingError)
     if as_json:
-        _print_json({"accelerator": accelerator, "of": name, "layers": planned})
+        _print_json({"accelerator": accelerator, "of": name, "layers": planned, "notes": notes})
     else:
         print(text, end="")
     if output is not None:

@@ -491,8 +491,10 @@ def repriced(result: Result, technology: str) -> Result:
     return result.with_energy(energies, table.energy_unit, table.name, technology_digest=table.digest)
 
 
-def mapping_yaml(accelerator: str, name: str, layers: Mapping[str, Mapping[str, int]]) -> str:
-    """Return a mapping as the file that `run --mapping` takes."""
+def mapping_yaml(
+    accelerator: str, name: str, layers: Mapping[str, Mapping[str, int]], notes: Mapping[str, str]
+) -> str:
+    """Return a mapping as the file that `run --mapping` takes; notes on layers are comments in it."""
     machine = Path(accelerator).stem
     head = yaml.safe_dump(
         {"name": f"{machine}-{name}", "cites": f"chosen by simhw's mapper for {machine}"}, sort_keys=False
@@ -502,7 +504,11 @@ def mapping_yaml(accelerator: str, name: str, layers: Mapping[str, Mapping[str, 
         f"  {f'{layer}:':<{width}} {{{', '.join(f'{k}: {v}' for k, v in chosen.items())}}}\n"
         for layer, chosen in layers.items()
     ]
-    return f"{head}layers:\n{''.join(lines)}"
+    told = [
+        f"# {', '.join(layer for layer in notes if notes[layer] == note)}: {note}\n"
+        for note in dict.fromkeys(notes.values())
+    ]
+    return f"{''.join(told)}{head}layers:\n{''.join(lines)}"
 
 
 def comparison_csv(compared: Comparison) -> str:

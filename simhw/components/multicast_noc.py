@@ -29,6 +29,16 @@ class LocalLinks(core.Component, kind="local_links"):
         word_bits: core.Count = 16
 
 
+class OwnWires(core.Component, kind="own_wires"):
+    """Wires of its own from each source to all that take its words: nobody waits for anybody."""
+
+    ACTIONS = ("send", "receive")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Spec(core.Spec):
+        word_bits: core.Count = 16
+
+
 class MulticastNoc(core.Component, kind="multicast_noc"):
     """Eyeriss's network: a bus each for filters, inputs, sums in and sums out, and local links.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from simhw import core
+from simhw.components.register_file import RegisterFile
 from simhw.errors import DescriptionError
 
 Network = Literal["merged", "separate", "running_sums"]
@@ -35,15 +36,26 @@ class AdderNetwork:
     adders: tuple[tuple[Term, Term], ...]
     outputs: tuple[Term | None, ...]
 
-    def compute(self, values: Sequence[int]) -> list[int]:
-        """Return the outputs for values of all inputs, one adder after another."""
-        signals = list(values)
-        for left, right in self.adders:
-            signals.append(_of(signals, left) + _of(signals, right))
-        return [0 if out is None else _of(signals, out) for out in self.outputs]
+    def compute(self, values: Sequence[int]) -> tuple[list[int], int]:
+        """Return the outputs, one adder after another, and how many adders had two terms to add.
+
+        Of fewer values than there are inputs, the last inputs have none. An adder that nothing reaches has
+        nothing to say; of one term it is a wire.
+        """
+        signals: list[int | None] = [*values, *[None] * (self.inputs - len(values))]
+        added = 0
+        for pair in self.adders:
+            terms = [value for term in pair if (value := _of(signals, term)) is not None]
+            added += len(terms) == 2
+            signals.append(sum(terms) if terms else None)
+        outputs = [None if out is None else _of(signals, out) for out in self.outputs]
+        return [value or 0 for value in outputs], added
 
     def working(self, values: int) -> int:
-        """Return how many adders have both terms alive when only the first `values` inputs are."""
+        """Return how many adders have both terms alive when only the first `values` inputs are.
+
+        It follows from the list of adders alone; `compute` counts the same as it works values out.
+        """
         alive = [x < values for x in range(self.inputs)]
         both = 0
         for left, right in self.adders:
@@ -60,9 +72,11 @@ class AdderNetwork:
         return max(level)
 
 
-def _of(signals: Sequence[int], term: Term) -> int:
-    value = signals[term.signal] << term.shift
-    return -value if term.minus else value
+def _of(signals: Sequence[int | None], term: Term) -> int | None:
+    value = signals[term.signal]
+    if value is None:
+        return None
+    return -value << term.shift if term.minus else value << term.shift
 
 
 class _Builder:
@@ -189,8 +203,8 @@ def _running_sums(build: _Builder, terms: int) -> list[Term | None]:
 class ReuseBlock(core.Component, kind="reuse_block"):
     """Makes of a window of one input row the sums that many PEs share (Tolba et al., arXiv 2105.02954).
 
-    It holds the window, and makes a new set of sums each cycle, some cycles after the window came. Of
-    fewer values than it has inputs, only those adders work that two of them reach.
+    It holds the window in registers, and makes a new set of sums each cycle, some cycles after the window
+    came. Of fewer values than it has inputs, only those adders work that two of them reach.
     """
 
     ACTIONS = ("add",)
@@ -219,18 +233,24 @@ class ReuseBlock(core.Component, kind="reuse_block"):
             """Cycles from a whole window to its sums."""
             return max(1, -(-self.adders.depth // self.levels_per_cycle))
 
+    def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
+        super().__init__(sim, name, spec)
+        inner: Any = self.parts(spec)
+        self.window = RegisterFile(sim, f"{name}.window", inner["window"][1])
+
     def compute(self, values: Sequence[Any]) -> list[Any]:
-        """Return the sums of x**t values[x] for each term t."""
-        idle = self.spec.inputs - len(values)
-        if idle < 0:
+        """Return the sums of x**t values[x] for each term t; adders are charged as they add."""
+        if len(values) > self.spec.inputs:
             raise ValueError(f"{self.name}: has {self.spec.inputs} inputs, got {len(values)} values")
-        adders: AdderNetwork = self.spec.adders
-        self.count("add", adders.working(len(values)))
-        return adders.compute([*values, *[0] * idle])
+        network: AdderNetwork = self.spec.adders
+        sums, added = network.compute(values)
+        self.count("add", added)
+        return sums
+
+    @classmethod
+    def parts(cls, spec: Spec) -> Mapping[str, tuple[type[core.Component], core.Spec]]:
+        return {"window": (RegisterFile, RegisterFile.Spec(words=spec.inputs, word_bits=spec.word_bits))}
 
     @classmethod
     def structure(cls, spec: Spec) -> dict[str, int]:
-        return {
-            "adders": len(spec.adders.adders),
-            "register_bits": spec.inputs * spec.word_bits,
-        }
+        return super().structure(spec) | {"adders": len(spec.adders.adders)}

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simhw import core
-from simhw.components.multicast_noc import Bus, LocalLinks
+from simhw.components.multicast_noc import Bus, LocalLinks, OwnWires
 
 
 class ReuseNoc(core.Component, kind="reuse_noc"):
-    """A bus that brings coefficients to PEs and one that brings inputs to reuse blocks.
+    """A bus that brings coefficients to PEs, one that brings inputs to reuse blocks, and one for sums.
 
-    `shared` are the wires from each reuse block to the PEs that use its sums, `sums` those between the
-    columns and the buffer, `links` those from each PE's sum to the one above.
+    `sums` takes up to `sum_words_per_cycle` sums from the buffer to the heads of columns, and as many back.
+    `shared` are the wires from each reuse block to the PEs that use its sums, `links` those from each PE's
+    sum to the one above.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Spec(core.Spec):
         coefficient_words_per_cycle: core.Count = 16
         input_words_per_cycle: core.Count = 32
+        sum_words_per_cycle: core.Count = 24  # each way
         word_bits: core.Count = 16
 
     def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
@@ -27,7 +29,7 @@ class ReuseNoc(core.Component, kind="reuse_noc"):
         inner = self.parts(spec)
         self.coefficients = Bus(sim, f"{name}.coefficients", inner["coefficients"][1])  # type: ignore[arg-type]
         self.inputs = Bus(sim, f"{name}.inputs", inner["inputs"][1])  # type: ignore[arg-type]
-        self.shared = Bus(sim, f"{name}.shared", inner["shared"][1])  # type: ignore[arg-type]
+        self.shared = OwnWires(sim, f"{name}.shared", inner["shared"][1])  # type: ignore[arg-type]
         self.sums = Bus(sim, f"{name}.sums", inner["sums"][1])  # type: ignore[arg-type]
         self.links = LocalLinks(sim, f"{name}.links", inner["links"][1])  # type: ignore[arg-type]
 
@@ -39,7 +41,7 @@ class ReuseNoc(core.Component, kind="reuse_noc"):
         return {
             "coefficients": bus(spec.coefficient_words_per_cycle),
             "inputs": bus(spec.input_words_per_cycle),
-            "shared": bus(1),
-            "sums": bus(1),
+            "sums": bus(spec.sum_words_per_cycle),
+            "shared": (OwnWires, OwnWires.Spec(word_bits=spec.word_bits)),
             "links": (LocalLinks, LocalLinks.Spec(word_bits=spec.word_bits)),
         }

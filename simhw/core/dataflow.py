@@ -137,6 +137,10 @@ class Dataflow:
         """Return the same of a layer whose weights come from coefficients, with `fit` as in `Layer`."""
         return self.map_shape(name, shape)
 
+    def mapping_note(self, fit: Array | None) -> str:
+        """Return what the reader of the mapping of such a layer must know to run it; of most, nothing."""
+        return ""
+
     def execute(self, phase: Phase, values: bool) -> Any:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""
         raise NotImplementedError

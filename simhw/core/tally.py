@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,16 @@ _INDEX = re.compile(r"\[[^\]]*\]")
 _PLACE = re.compile(r"(?P<grid>[^\[]+)\[(?P<row>\d+),(?P<column>\d+)\](?:\.(?P<part>.+))?$")
 
 
+@functools.lru_cache(maxsize=4096)
 def strip_indexes(path: str) -> str:
     """Return `pes.filter_spad` for `pes[2,3].filter_spad`."""
     return _INDEX.sub("", path)
+
+
+@functools.lru_cache(maxsize=256)
+def _paths(grid: str, names: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return `pes.filter_spad.read` for each of a grid's names."""
+    return tuple(f"{grid}.{part}.{what}" if part else f"{grid}.{what}" for part, what in names)
 
 
 class Tally:
@@ -73,8 +81,8 @@ class Tally:
         for (instance, what), n in self._single.items():
             merged[f"{strip_indexes(instance)}.{what}"] += n
         for grid, names, counts in self._grids:
-            for (part, what), n in zip(names, counts.sum(axis=(1, 2)).tolist(), strict=True):
-                merged[f"{grid}.{part}.{what}" if part else f"{grid}.{what}"] += n
+            for path, n in zip(_paths(grid, tuple(names)), counts.sum(axis=(1, 2)).tolist(), strict=True):
+                merged[path] += n
         return {k: v for k, v in sorted(merged.items()) if v}
 
     def total(self, what: str, of: str = "") -> int:

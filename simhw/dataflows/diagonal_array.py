@@ -24,7 +24,6 @@ fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
 MOVER = 0  # the one requester of the link
-STALLS = ("coefficients", "inputs", "dram_loads", "dram_outputs", "drain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +43,22 @@ class DiagonalArray(core.Dataflow):
     """PEs whose inputs come along diagonals and whose sums climb columns, one column of windows a cycle.
 
     What a PE multiplies, and by what, the dataflows that derive from it say: `layer_faults`, `grouping`,
-    `coefficient_bits`, `working_adders`.
+    `coefficient_bits`; and in which registers windows lie, for rows of kernels and for runs of weights:
+    `WINDOWS`, role and part.
     """
+
+    WINDOWS: ClassVar[tuple[tuple[str, str], tuple[str, str]]]
 
     ROLES: ClassVar[Mapping[str, Role]] = {
         "pes": Role(
             fields=("terms", "coefficient_words", "latency_cycles", "word_bits"), grid=True, about="the array"
         ),
-        "psums": Role(grid=True, about="an adder for each PE, for sums that climb"),
+        "psums": Role(grid=True, about="an adder above each PE: sums climb, and join the buffer's"),
         "glb": Role(fields=("shared_words", "filter_region_words"), about="the global buffer"),
-        "noc": Role(fields=("coefficient_words_per_cycle", "input_words_per_cycle"), about="buses and wires"),
+        "noc": Role(
+            fields=("coefficient_words_per_cycle", "input_words_per_cycle", "sum_words_per_cycle"),
+            about="buses and wires",
+        ),
         "relu": Role(about="the activation unit"),
         "dram": Role(fields=("word_bits", "clock_mhz"), about="off-chip memory"),
     }
@@ -69,13 +74,21 @@ class DiagonalArray(core.Dataflow):
         self.limits = ArrayLimits(
             rows=self.rows,
             columns=self.columns,
-            row_blocks=parts["row_reuse"].instances if "row_reuse" in parts else self.rows + self.columns - 1,
-            run_blocks=parts["run_reuse"].instances if "run_reuse" in parts else self.rows,
+            row_windows=self.WINDOWS[0][0],
+            row_blocks=parts[self.WINDOWS[0][0]].instances,
+            run_blocks=parts[self.WINDOWS[1][0]].instances,
             filters_at_once=min(options.filters_at_once, turns),
             most_turns=turns,
             buffer_words=self.glb.shared_words,
             coefficient_words=self.glb.filter_region_words,
+            sums_per_cycle=self.noc.sum_words_per_cycle,
         )
+
+    @property
+    def word_bits(self) -> dict[str, int]:
+        """The width of each part that has words, memory outside left out."""
+        specs = {role: part.spec.to_dict() for role, part in self.parts.items() if role != "dram"}
+        return {role: spec["word_bits"] for role, spec in specs.items() if "word_bits" in spec}
 
     # plan
 
@@ -83,7 +96,7 @@ class DiagonalArray(core.Dataflow):
         self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Iterable[Phase]:
         """Yield a phase a layer, mapped as published where `mapping` names the layer."""
-        found = [*self._machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
+        found = [*self.machine_faults(), *(fault for layer in layers for fault in self.layer_faults(layer))]
         if found:
             raise DescriptionError(found)
         published = self._published(layers, mapping or {})
@@ -114,17 +127,16 @@ class DiagonalArray(core.Dataflow):
             raise MappingError(wrong)
         return found
 
-    def _machine_faults(self) -> Iterable[str]:
+    def machine_faults(self) -> Iterable[str]:
+        """Yield what keeps the machine from running anything."""
         sums = self.parts["psums"]
         if (sums.rows, sums.columns) != (self.rows, self.columns):
             yield (
                 f"components.psums: is {sums.rows} x {sums.columns}; wants an adder for each of "
                 f"{self.rows} x {self.columns} PEs"
             )
-        widths = {role: part.spec.to_dict().get("word_bits") for role, part in self.parts.items()}
-        widths = {role: bits for role, bits in widths.items() if bits is not None and role != "dram"}
-        if len(set(widths.values())) > 1:
-            told = ", ".join(f"{role} {bits}" for role, bits in widths.items())
+        if len(set(self.word_bits.values())) > 1:
+            told = ", ".join(f"{role} {bits}" for role, bits in self.word_bits.items())
             yield f"components: word_bits: wants one width for all on chip, got {told}"
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
@@ -152,8 +164,18 @@ class DiagonalArray(core.Dataflow):
         """Return the bits of a word that PEs multiply by, as it lies in DRAM."""
         raise NotImplementedError
 
-    def reuse_role(self, grouping: Grouping) -> str | None:
-        """Return the role of the reuse blocks that make a layer's sums; None where nothing makes any."""
+    def too_wide(self, layer: Layer, part: str, bits: int) -> str:
+        """Return the message that what a layer stores has more bits than the machine's words."""
+        settings = " ".join(f"--set components.{role}.word_bits={bits}" for role in self.word_bits)
+        fitted = part == "weights" and layer.fit is not None
+        told = "fitted weights" if fitted else part
+        other = "a trace of the exact network's weights, or " if fitted else ""
+        return (
+            f"{layer.name}: {told} of {bits} bits, words have {self.pes.word_bits}; wants {other}{settings}"
+        )
+
+    def reuse_block(self, grouping: Grouping) -> Any:
+        """Return the spec of the reuse blocks that make a layer's sums; None where nothing makes any."""
         return None
 
     # execute
@@ -162,18 +184,21 @@ class DiagonalArray(core.Dataflow):
         """Compute the outputs, every count, and how long the array takes for each block."""
         layer = phase.layers[0]
         grouping = self.grouping(layer.shape, layer.fit)
-        role = self.reuse_role(grouping)
-        blocks = self.parts[role or "pes"]
-        made: Any = blocks.spec
+        role, part = self.WINDOWS[0 if grouping.by_rows else 1]
+        held, made = self.parts[role], self.reuse_block(grouping)
         layout = Layout(
             Cut(layer.shape, grouping),
             ReuseMapping(**phase.mapping),
             rows=self.rows,
             columns=self.columns,
-            reuse=None if role is None else (role, blocks.rows or 1, blocks.columns or 1),
-            rates=(self.noc.input_words_per_cycle, self.noc.coefficient_words_per_cycle),
+            windows=(role, part, held.rows or 1, held.columns or 1),
+            rates=(
+                self.noc.input_words_per_cycle,
+                self.noc.coefficient_words_per_cycle,
+                self.noc.sum_words_per_cycle,
+            ),
             working={n: made.adders.working(n) for n in range(1, grouping.size + 1)}
-            if role is not None and grouping.fitted
+            if made is not None and grouping.fitted
             else {},
             play=fast.play_sweeps,
         )
@@ -181,7 +206,7 @@ class DiagonalArray(core.Dataflow):
             self.pes.word_bits, self.coefficient_bits(layer), self.dram.word_bits
         )
         outputs, unfit = self._values(layer) if values else (None, None)
-        latency = self.pes.latency_cycles + layout.hops + (0 if role is None else made.latency_cycles)
+        latency = self.pes.latency_cycles + layout.hops + (0 if made is None else made.latency_cycles)
         return Work(
             layout=layout,
             loads=loads,
@@ -311,7 +336,7 @@ class Schedule:
             sim.ledger.add(instance, action, n)
         if layer.activation is not None:
             sim.ledger.add("relu", "apply", layer.shape.outputs)
-        stalls = {"coefficients": layout.waits[0], "inputs": layout.waits[1]} | self.stalls
+        stalls = dict(zip(("coefficients", "inputs", "sums"), layout.waits, strict=True)) | self.stalls
         busy = layout.busy
         steps = int(work.works.sum()) - sum(layout.waits)
         ones = np.ones_like(busy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from simhw.shapes import LayerShape
 
 fast: Any = untyped_fast  # numba's functions carry no types
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
+LANE_BITS = 16  # of the words that lanes multiply
 LOST = (
     "lockstep", "no_window", "parking", "stream", "barrier", "no_filter", "no_portion",
     "row_bus", "pooling", "dram_filters", "dram_inputs", "dram_outputs",
@@ -95,6 +97,11 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 raise DescriptionError(
                     f"{layer.name}: early_termination wants integers, the trace holds float32; "
                     "make it with --format fixed16"
+                )
+            if (bits := layer.formats["weights"].bits) > LANE_BITS:
+                raise DescriptionError(
+                    f"{layer.name}: weights of {bits} bits, lanes multiply words of {LANE_BITS}; wants a "
+                    "trace of the exact network's weights"
                 )
         kept = self.kept_inputs(layers)
         for layer in layers:
@@ -270,15 +277,14 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         ledger.add_grids("pes", *work.actions)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        causes = (*PES, *WAITS)
         of_pes = np.concatenate((work.pes, played.waits))
         activity.add_grids("pes", *work.lanes)
         for lane in range(self.pes.lanes):
-            activity.add_grids("pes", [(f"lane{lane}", cause) for cause in causes], of_pes)
+            activity.add_grids("pes", _causes(lane), of_pes)
         spent: dict[str, int] = dict.fromkeys(("busy", *LOST), 0)
         for (_, cause), total in zip(work.lanes[0], work.lanes[1].sum(axis=(1, 2)).tolist(), strict=True):
             spent[cause] += total
-        for cause, total in zip(causes, of_pes.sum(axis=(1, 2)).tolist(), strict=True):
+        for (_, cause), total in zip(_causes(0), of_pes.sum(axis=(1, 2)).tolist(), strict=True):
             spent[cause] += total * self.pes.lanes
         activity.add("dram", "idle", played.cycles - activity["dram", "busy"])
         details = {
@@ -290,6 +296,12 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         }
         outputs = {} if work.outputs is None else {name: work.outputs}
         return Outcome(outputs=outputs, details={name: details | dict(work.details)})
+
+
+@functools.cache
+def _causes(lane: int) -> tuple[tuple[str, str], ...]:
+    """Return under which names a lane's cycles are booked in which its whole PE waited."""
+    return tuple((f"lane{lane}", cause) for cause in (*PES, *WAITS))
 
 
 def _stopped(

@@ -153,11 +153,19 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
                 f"options.compression: run-length words hold levels of {LEVEL_BITS} bits, pes.word_bits is "
                 f"{self.pes.word_bits}; set it to none"
             )
-        widest = max((f.bits for layer in layers for k, f in layer.formats.items() if k != "bias"), default=0)
+        found = {
+            f"{layer.name}.{k}": f.bits for layer in layers for k, f in layer.formats.items() if k != "bias"
+        }
+        widest = max(found.values(), default=0)
         if widest > self.pes.word_bits:
+            settings = [f"--set components.{role}.word_bits={widest}" for role in widths]
+            if self.options.compression != "none" and widest != LEVEL_BITS:
+                settings.append("--set options.compression=none")
+            narrower = "of narrower numbers" if widest <= LEVEL_BITS else "of the exact network's weights"
+            where = max(found, key=found.__getitem__)
             faults.append(
-                f"components.pes.word_bits: the trace holds {widest}-bit values, the words have "
-                f"{self.pes.word_bits}; wants at least {widest}, or a trace of narrower numbers"
+                f"components.pes.word_bits: the trace holds {widest}-bit values ({where}), the words have "
+                f"{self.pes.word_bits}; wants a trace {narrower}, or {' '.join(settings)}"
             )
         if faults:
             raise DescriptionError(faults)
@@ -245,7 +253,12 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
             if layer.activation == "relu6":
                 np.minimum(sums, 6, out=sums)
             return sums, 0
-        sums = fast.conv_accumulate(inputs, weights, bias, *geometry)
+        is_wide = layer.formats["weights"].bits > 16  # weights that coefficients make, in words of 32 bits
+        sums = (
+            fast.conv_of_coefficients(inputs, weights, None, None, bias, *geometry)
+            if is_wide
+            else fast.conv_accumulate(inputs, weights, bias, *geometry)
+        )
         outputs, unfit = fast.requantize(
             sums,
             layer.shift,

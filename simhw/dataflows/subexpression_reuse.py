@@ -12,7 +12,14 @@ from simhw.dataflows.diagonal_array import DiagonalArray
 from simhw.mapping.reuse_array import Grouping, grouping_of
 from simhw.shapes import LayerShape
 
+# a description that ships with three terms: its name, and the inputs of its blocks
+QUADRATIC, INPUTS = "tolba_quadratic", {"row_reuse": 5, "run_reuse": 192}
 BLOCK = ("inputs", "terms", "adders", "latency_cycles")
+
+
+def has_them(role: str, inputs: int, terms: int) -> str:
+    """Return the end of a message where a description that ships has so many inputs and terms."""
+    return f"; {QUADRATIC} has them" if inputs <= INPUTS[role] and terms <= 3 else ""
 
 
 class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
@@ -30,6 +37,8 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         "run_reuse": Role(fields=BLOCK, grid=True, about="reuse blocks of PE rows, for linear layers"),
         **DiagonalArray.ROLES,
     }
+
+    WINDOWS = ("row_reuse", "window"), ("run_reuse", "window")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(core.Spec):
@@ -53,17 +62,22 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         stored["weights" if layer.fit is None else "coefficients"] = self.coefficient_bits(layer)
         for part, wide in stored.items():
             if wide > bits:
-                yield f"{name}: {part} of {wide} bits; wants components of word_bits {wide}, got {bits}"
-        if layer.fit is None or int(layer.fit[0]) == 0:
-            return
-        group, terms = int(layer.fit[0]), len(layer.fit) - 2
-        role = self.reuse_role(self.grouping(layer.shape, layer.fit))
+                yield self.too_wide(layer, part, wide)
+        grouping = self.grouping(layer.shape, layer.fit)
+        role = self.reuse_role(grouping)
         blocks: Any = self.parts[role].spec
-        if group > blocks.inputs:
+        longest, what = grouping.size, "N_w: is"
+        if not grouping.fitted:
+            most = layer.shape.kernel_width if grouping.by_rows else layer.shape.window
+            longest, what = min(longest, most), "weights that a PE multiplies at once: are"
+        if longest > blocks.inputs:
             yield (
-                f"{name}: N_w: is {group}, a block of {role} has {blocks.inputs} inputs; wants "
-                f"--set components.{role}.inputs={group}"
+                f"{name}: {what} {longest}, a block of {role} has {blocks.inputs} inputs; wants "
+                f"--set components.{role}.inputs={longest}{has_them(role, longest, 2)}"
             )
+        if layer.fit is None or not grouping.fitted:
+            return
+        terms = len(layer.fit) - 2
         wants = {
             role: f"--set components.{role}.terms={terms}",
             "pes": f"--set components.pes.terms={terms} --set components.pes.coefficient_words={2 * terms}",
@@ -72,7 +86,7 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
             if terms > has:
                 yield (
                     f"{name}: its fit has {terms} coefficients a group, components.{part}.terms is {has}; "
-                    f"wants {wants[part]}"
+                    f"wants {wants[part]}{has_them(role, grouping.size, terms)}"
                 )
 
     def coefficient_bits(self, layer: Layer) -> int:
@@ -82,5 +96,16 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
         group, terms = (0, 1) if fit is None else (int(fit[0]), len(fit) - 2)
         return grouping_of(shape, group, terms, self.pes.terms)
 
+    def mapping_note(self, fit: Array | None) -> str:
+        if fit is not None or self.options.unfitted == "exact":
+            return ""
+        return (
+            "mapped with weights as they are, which run with --set options.unfitted=exact only; a trace of "
+            "fitted weights is mapped by its groups"
+        )
+
     def reuse_role(self, grouping: Grouping) -> str:
         return "row_reuse" if grouping.by_rows else "run_reuse"
+
+    def reuse_block(self, grouping: Grouping) -> Any:
+        return self.parts[self.reuse_role(grouping)].spec

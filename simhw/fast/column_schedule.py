@@ -179,14 +179,18 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                     if link[r, s, c, u]:
                         which[c, k] = ((r * steps + s) * columns + c) * units + u
                         k += 1
+    # of the last units alone, in turn: those before are of no interest, and they may be many
+    turn = room + 1
+    load_slot, use_slot = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
     asked, there, freed = (
-        np.zeros((columns, most), np.int64), np.zeros((columns, most), np.int64),
-        np.zeros((columns, most), np.int64),
+        np.zeros((columns, turn), np.int64), np.zeros((columns, turn), np.int64),
+        np.zeros((columns, turn), np.int64),
     )  # fmt: skip
     loaded, used = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
     pe_end = np.zeros((columns, rows), np.int64)
     held_back, late = np.zeros((columns, rows), np.int64), np.zeros((columns, rows), np.int64)
-    asks = np.full(columns + 2, -1, np.int64)  # who asks the link, since when: inputs, columns, outputs
+    never = np.int64((1 << 63) - 1)
+    asks = np.full(columns + 2, never, np.int64)  # who asks the link, since when: inputs, columns, outputs
     wait_inputs = wait_outputs = moved = pooled = 0
     free_tick = busy = 0
     r = 0
@@ -212,10 +216,10 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             over = begun >= 0
             for c in range(first, last):
                 while begun >= 0 and used[c] < min(loaded[c], counts[c, r + 1]):
-                    k = used[c]
+                    slot = use_slot[c]
                     latest = np.int64(0)
-                    since_asked, ready = asked[c, k], there[c, k]
-                    ends, takes = pe_end[c], work_of[which[c, k]]
+                    since_asked, ready = asked[c, slot], there[c, slot]
+                    ends, takes = pe_end[c], work_of[which[c, used[c]]]
                     for p in range(present[r]):
                         end = ends[p]
                         gap = max(ready - end, 0)
@@ -225,14 +229,16 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                         end += gap + takes[p]
                         ends[p] = end
                         latest = max(latest, end)
-                    freed[c, k] = latest
+                    freed[c, slot] = latest
                     used[c] += 1
+                    use_slot[c] = slot + 1 if slot + 1 < turn else 0
                 k = loaded[c]
-                asks[1 + c] = -1
+                asks[1 + c] = never
                 if k < counts[c, rounds] and (k < room or k - room < used[c]):
-                    asks[1 + c] = there[c, k - 1] if k > 0 else 0
+                    slot = load_slot[c]
+                    asks[1 + c] = there[c, slot - 1 if slot > 0 else turn - 1] if k > 0 else 0
                     if k >= room:
-                        asks[1 + c] = max(asks[1 + c], freed[c, k - room])
+                        asks[1 + c] = max(asks[1 + c], freed[c, slot + 1 if slot + 1 < turn else 0])
                 over = over and used[c] == counts[c, r + 1]
             for c in range(columns if over else 0):
                 over = over and used[c] == counts[c, r + 1]
@@ -258,13 +264,13 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                 at_link = r < rounds
                 moving = True
                 first = last = 0
-        asks[0] = asked_at if r < rounds and at_link else -1
-        asks[columns + 1] = written if leaving else -1
-        who = -1
-        for q in range(columns + 2):
-            if asks[q] >= 0 and (who < 0 or asks[q] < asks[who]):
-                who = q
-        if who < 0:
+        asks[0] = asked_at if r < rounds and at_link else never
+        asks[columns + 1] = written if leaving else never
+        who, earliest = 0, never
+        for q in range(asks.size):
+            if asks[q] < earliest:
+                who, earliest = q, asks[q]
+        if earliest == never:
             break
         if who == 0:
             words = inputs[r]
@@ -284,9 +290,11 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             since = end_at + latency
             at_link = False
         elif who <= columns:
-            asked[who - 1, loaded[who - 1]] = asks[who]
-            there[who - 1, loaded[who - 1]] = end_at + latency
+            slot = load_slot[who - 1]
+            asked[who - 1, slot] = asks[who]
+            there[who - 1, slot] = end_at + latency
             loaded[who - 1] += 1
+            load_slot[who - 1] = slot + 1 if slot + 1 < turn else 0
             first, last = who - 1, who
         else:
             leaving = np.int64(0)

@@ -70,7 +70,8 @@ def early_termination(
     new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
     work on it, by default NUMBA_NUM_THREADS. No bias is as large as 2**61.
     """
-    if max(int(np.max(bias, initial=0)), -int(np.min(bias, initial=0))) >= 1 << 61:
+    bias = np.asarray(bias)
+    if max(int(bias.max(initial=0)), -int(bias.min(initial=0))) >= 1 << 61:
         raise ValueError("bias: wants less than 2**61")
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
@@ -132,8 +133,9 @@ def _packed(weights, order, negatives_from, groups, tops, threads):
     cuts = np.empty(panels.shape[:2], np.int64)
     rising = []
     if tops is not None:
-        tops = tops.reshape(groups, -1).max(axis=0)
-        tops = np.append(np.repeat(tops, size // len(tops)), np.zeros(size % 2, np.int64))
+        highest = tops.reshape(groups, -1).max(axis=0)
+        tops = np.zeros(size + size % 2, np.int64)
+        tops[:size].reshape(len(highest), -1)[...] = highest[:, None]
 
     def pack(first, end):
         """Pack some panels of every group."""

@@ -33,7 +33,7 @@ def deal_lanes_plain(
     `together` has the PEs of a column keep step at every group of windows; else each goes its own pace.
     Filters that come again keep step in any case.
 
-    Returns int64 work [rounds, steps, columns, units, rows] in cycles; int64 words [rounds, steps, columns,
+    Returns work [rounds, steps, columns, units, rows] in cycles; int64 words [rounds, steps, columns,
     units], weights of a unit, 0 where there is none; what lanes did, [6, rows, columns, L]: BUSY, LOCKSTEP
     and NO_WINDOW cycles, CHECKS, WINDOWS, and windows that PREDICT; what PEs did, [6, rows, columns]: cycles
     of PARKING and of waiting for the STREAM, weights READ, sums PARKED and TAKEN up, weights DRAWN into
@@ -156,6 +156,7 @@ def deal_lanes(
     size = int(edges[-1])
     own_pace = len(edges) == 2 and not together and (long == PARKS or size <= unit)
     own_pace = own_pace and size * len(checked_from) < 1 << 31 and size * unit < 1 << 32
+    own_pace = own_pace and places.shape[1] * (min(unit, size) + 2 * park) < 1 << 31
     return (deal_at_own_pace if own_pace else deal_in_step)(
         macs, checked_from, speculates, places, groups, rows, columns, edges, unit, room, park, long,
         together, spread,
@@ -175,7 +176,7 @@ def deal_whole(
     share = np.arange(-(-per_group // (deep * columns)) * deep * columns) < per_group
     there = share.reshape(-1, deep, columns).transpose(0, 2, 1).astype(np.int64)  # [step, column, row]
     met, dealt = groups * there.sum(axis=0), groups * there.sum(axis=(0, 2))
-    work = np.concatenate([work * there[:, :, None]] * groups)
+    work = np.concatenate([work * there[:, :, None].astype(work.dtype)] * groups)
     words = np.concatenate([words * there.sum(axis=2)[..., None]] * groups)
     by_pe = by_pe * (met.T if spread else dealt)
     by_lane = by_lane * (met.T if spread else dealt)[..., None]
@@ -188,7 +189,8 @@ def deal_at_own_pace_plain(
 ):  # fmt: skip
     """Deal lanes where nothing makes PEs or windows wait for each other: one slice, sums that are parked.
 
-    All products of a window with all filters are fewer than 2**31, and size * unit is less than 2**32.
+    All products of a window with all filters are fewer than 2**31, cycles of a unit on a PE too, and
+    size * unit is less than 2**32. Cycles come as int32: most of what moves through memory are these.
     """
     return deal_lanes_plain(
         macs, checked_from, speculates, places, groups, rows, columns, edges[[0, -1]], unit, room, park,
@@ -209,7 +211,7 @@ def deal_at_own_pace(
     share = columns * rows if spread else columns
     steps = (per_group + share - 1) // share
     units = (size + unit - 1) // unit
-    work = np.zeros((groups * turns, steps, columns, units, rows), np.int64)
+    work = np.zeros((groups * turns, steps, columns, units, rows), np.int32)
     words = np.zeros((groups * turns, steps, columns, units), np.int64)
     by_lane = np.zeros((LANE_KINDS, rows, columns, lanes), np.int64)
     by_pe = np.zeros((PE_KINDS, rows, columns), np.int64)

@@ -49,19 +49,22 @@ def grouping_of(shape: LayerShape, group: int, terms: int, multipliers: int) -> 
 class ArrayLimits:
     """What a machine has room for.
 
-    Reuse blocks are `row_blocks` for rows of kernels and `run_blocks` for runs of weights; words are those
-    of the on-chip buffers; a PE has coefficients for `most_turns`
-    filters, of which the mapper lets `filters_at_once` take turns.
+    Windows are held by `row_blocks` components of the role `row_windows` for rows of kernels, and by
+    `run_blocks` for runs of weights; words are those of the on-chip buffers; a PE has coefficients for
+    `most_turns` filters, of which the mapper lets `filters_at_once` take turns. `sums_per_cycle` go in and
+    out of columns.
     """
 
     rows: int
     columns: int
+    row_windows: str
     row_blocks: int
     run_blocks: int
     filters_at_once: int
     most_turns: int
     buffer_words: int
     coefficient_words: int
+    sums_per_cycle: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +249,8 @@ def _by_rows(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
     least = len(cut.rows(0, 1, range(high)))
     if least > limits.row_blocks:
         raise MappingError(
-            f"one row of output reads {least} rows of input at once, components.row_reuse has "
-            f"{limits.row_blocks} blocks; wants --set components.row_reuse.columns={least}"
+            f"one row of output reads {least} rows of input at once, components.{limits.row_windows} has "
+            f"{limits.row_blocks} blocks; wants --set components.{limits.row_windows}.columns={least}"
         )
     for strips in range(ceil_div(shape.out_height, widest), shape.out_height + 1):
         e = ceil_div(shape.out_height, strips)
@@ -260,16 +263,20 @@ def _by_rows(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
 
 
 def _by_runs(cut: Cut, limits: ArrayLimits) -> ReuseMapping | None:
-    """Stack as many runs and windows as keep the PEs busiest; of equal ones, more runs."""
+    """Stack as many runs and windows as take the fewest cycles; of equal ones more runs, fewer windows."""
     shape = cut.shape
     rows = min(limits.rows, limits.run_blocks)
     windows = shape.batch * shape.out_height * shape.out_width
-    g = min(
-        range(1, min(rows, cut.units) + 1),
-        key=lambda g: (ceil_div(cut.units, g) * ceil_div(windows, rows // g), -g),
-    )
-    p = min(rows // g, windows)
     wide = min(limits.columns, shape.group_out_channels)
+
+    def cycles(g: int, p: int) -> int:
+        """Return the cycles of one set of filters: a step waits until its sums have gone in and out."""
+        return ceil_div(cut.units, g) * ceil_div(windows, p) * ceil_div(p * wide, limits.sums_per_cycle)
+
+    stacks = [
+        (g, p) for g in range(1, min(rows, cut.units) + 1) for p in range(1, min(rows // g, windows) + 1)
+    ]
+    g, p = min(stacks, key=lambda stack: (cycles(*stack), -stack[0], stack[1]))
     filters = [min(shape.group_out_channels, wide * k) for k in _divisions(
         ceil_div(shape.group_out_channels, wide))]  # fmt: skip
     units = [min(cut.units, g * k) for k in _divisions(ceil_div(cut.units, g))]

@@ -33,12 +33,21 @@ class Block:
         return self.first_unit == 0
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Passes that are alike: input words by window, sums by window and turn, coefficient words."""
+
+    words: Counts
+    sums: Counts
+    coefficients: int
+
+
 class Layout:
     """A cut layer under a mapping. Counts are by place; nothing here depends on when words arrive.
 
-    `rates` are input and coefficient words a cycle; `reuse` is the role of the reuse blocks at work, with
-    rows and columns of it (None: there are none), `working` the adders of a reuse block that work on so
-    many values (none for exact weights), `play` finds the meetings of passes and buses.
+    `rates` are input, coefficient and sum words a cycle; `windows` are role and part of the registers that
+    hold windows, with rows and columns of them, `working` the adders of a reuse block that work on so many
+    values (none where nothing is reused), `play` finds the meetings of passes and buses.
     """
 
     def __init__(
@@ -48,26 +57,27 @@ class Layout:
         *,
         rows: int,
         columns: int,
-        reuse: tuple[str, int, int] | None,
-        rates: tuple[int, int],
+        windows: tuple[str, str, int, int],
+        rates: tuple[int, int, int],
         working: Mapping[int, int],
         play: Callable[..., Any],
     ) -> None:
         self.cut, self.shape, self.mapping = cut, cut.shape, mapping
-        self.rows, self.columns, self.reuse = rows, columns, reuse
-        self.input_rate, self.coefficient_rate = rates
+        self.rows, self.columns = rows, columns
+        self.input_rate, self.coefficient_rate, self.sum_rate = rates
         self.working, self.play = working, play
         self.grids: defaultdict[tuple[str, str, str], Counts] = defaultdict(self._none)
-        self.adds = np.zeros(0 if reuse is None else reuse[1] * reuse[2], dtype=np.int64)  # by block
+        role, part, high, wide = windows
+        self.adds, self.read, self.written = np.zeros((3, high * wide), dtype=np.int64)  # by window
         self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.busy = self._none()
-        self.waits = [0, 0]
+        self.waits = [0, 0, 0]  # for coefficients, inputs, sums
         self.multiplications = self.coefficients_sent = 0
         self._played: dict[tuple[Any, ...], Counts] = {}
-        high = min(self.shape.kernel_height, rows)
+        most = min(self.shape.kernel_height, rows)
         self.segments = [
-            range(first, min(first + high, self.shape.kernel_height))
-            for first in range(0, self.shape.kernel_height, high)
+            range(first, min(first + most, self.shape.kernel_height))
+            for first in range(0, self.shape.kernel_height, most)
         ]
         # images of one tile, with how often: full tiles, and a last one that may hold fewer
         full, rest = divmod(self.shape.batch, mapping.n)
@@ -78,8 +88,9 @@ class Layout:
             for images, blocks in self.sequence.items()
         }
         self._count_all()
-        if reuse is not None and working:
-            role, high, wide = reuse
+        self.grids[role, part, "read"] = self.read.reshape(high, wide)
+        self.grids[role, part, "write"] = self.written.reshape(high, wide)
+        if working:
             self.grids[role, "", "add"] = self.adds.reshape(high, wide)
 
     def _none(self) -> Counts:
@@ -87,7 +98,7 @@ class Layout:
 
     @property
     def hops(self) -> int:
-        """Cycles that sums take up a column."""
+        """Adders from the bottom of a column to its head, the one at the head among them."""
         return min(self.shape.kernel_height, self.rows) if self.cut.grouping.by_rows else self.mapping.g
 
     @property
@@ -169,36 +180,42 @@ class Layout:
 
     # passes of a block
 
-    def _play(self, block: Block) -> tuple[int, int, int]:
-        """Return cycles, waits for coefficients and waits for inputs; alike blocks are played once."""
+    def _play(self, block: Block) -> tuple[int, int, int, int]:
+        """Return cycles, waits for coefficients, for inputs and for sums; alike blocks are played once."""
         real = tuple(len(self.cut.real_rows(block.top, block.rows, part)) for part in self.segments)
         # windows of padding decide when inputs come, so a strip of runs is known by where it lies
         place = real if self.cut.grouping.by_rows else block.top
         key = (block.images, block.rows, place, block.filters, block.units, block.ends_tile)
         if key not in self._played:
-            kinds = self._row_passes(block) if self.cut.grouping.by_rows else self._run_passes(block)
-            self._played[key] = self.play(*self._tables(*kinds))
-        cycles, coefficients, inputs = self._played[key].tolist()
-        return cycles, coefficients, inputs
+            order, kinds = self._row_passes(block) if self.cut.grouping.by_rows else self._run_passes(block)
+            tables = self._tables(kinds)
+            steps, takes, *_ = tables
+            for_sums = takes.sum(axis=1) - steps
+            found = self.play(np.array(order, dtype=np.int64), *tables)
+            self._played[key] = np.append(found, for_sums[order].sum())
+        cycles, coefficients, inputs, sums = self._played[key].tolist()
+        return cycles, coefficients, inputs, sums
 
-    def _tables(self, order: list[int], kinds: list[tuple[Counts, int, int]]) -> tuple[Counts, ...]:
-        """Return what `play` wants: passes, and by kind steps, arrivals, input and coefficient cycles."""
-        steps = np.array([len(words) * turns for words, turns, _ in kinds], dtype=np.int64)
-        arrivals = np.zeros((len(kinds), int(steps.max())), dtype=np.int64)
-        for k, (words, turns, _) in enumerate(kinds):
+    def _tables(self, kinds: list[Kind]) -> tuple[Counts, ...]:
+        """Return what `play` wants, by kind: steps, their cycles, arrivals, input and coefficient cycles."""
+        steps = np.array([kind.sums.size for kind in kinds], dtype=np.int64)
+        arrivals, takes = np.zeros((2, len(kinds), int(steps.max())), dtype=np.int64)
+        for k, kind in enumerate(kinds):
             # a window's words are wanted when the first filter has its turn
-            arrivals[k, : steps[k]] = np.repeat(-(-np.cumsum(words) // self.input_rate), turns)
+            turns = kind.sums.shape[1]
+            arrivals[k, : steps[k]] = np.repeat(-(-np.cumsum(kind.words) // self.input_rate), turns)
+            takes[k, : steps[k]] = -(-kind.sums.reshape(-1) // self.sum_rate)
         inputs = arrivals.max(axis=1)
-        coefficients = np.array([ceil_div(n, self.coefficient_rate) for *_, n in kinds], dtype=np.int64)
-        return np.array(order, dtype=np.int64), steps, arrivals, inputs, coefficients
+        coefficients = [ceil_div(kind.coefficients, self.coefficient_rate) for kind in kinds]
+        return steps, takes, arrivals, inputs, np.array(coefficients, dtype=np.int64)
 
     def _turns(self, filters: int, wide: int) -> list[int]:
         return [min(wide, filters - first) for first in range(0, filters, wide)]
 
-    def _row_passes(self, block: Block) -> tuple[list[int], list[tuple[Counts, int, int]]]:
-        """Return the kind of each pass, and each kind's (words by window, filters in turn, coefficients)."""
+    def _row_passes(self, block: Block) -> tuple[list[int], list[Kind]]:
+        """Return the kind of each pass, and the kinds."""
         products = self.cut.grouping.products
-        kinds: list[tuple[Counts, int, int]] = []
+        kinds: list[Kind] = []
         order: list[int] = []
         numbers: dict[int, list[int]] = {}
         for filters in self._turns(block.filters, self.mapping.t):
@@ -209,7 +226,8 @@ class Layout:
                     for first, size in self.cut.pieces:
                         numbers[filters].append(len(kinds))
                         words = real * self._new_columns(first, size)
-                        kinds.append((words, filters, len(segment) * products(size) * filters))
+                        sums = np.full((len(words), filters), block.rows)
+                        kinds.append(Kind(words, sums, len(segment) * products(size) * filters))
             order += numbers[filters] * block.units
         return order, kinds
 
@@ -227,23 +245,24 @@ class Layout:
             found.append(len(columns))
         return np.array(found, dtype=np.int64)
 
-    def _run_passes(self, block: Block) -> tuple[list[int], list[tuple[Counts, int, int]]]:
+    def _run_passes(self, block: Block) -> tuple[list[int], list[Kind]]:
         products = self.cut.grouping.products
-        kinds: list[tuple[Counts, int, int]] = []
+        kinds: list[Kind] = []
         order: list[int] = []
         numbers: dict[tuple[int, int, int], int] = {}
         taps = self._real_taps(block)
-        windows = np.zeros(ceil_div(len(taps), self.mapping.p) * self.mapping.p, dtype=np.int64)
-        windows[: len(taps)] = taps
-        by_step = windows.reshape(-1, self.mapping.p).sum(axis=1)
+        starts = np.arange(0, len(taps), self.mapping.p)
+        by_step = np.add.reduceat(taps, starts)
+        side_by_side = np.minimum(self.mapping.p, len(taps) - starts)
         for filters in self._turns(block.filters, self.columns * self.mapping.t):
             for first, runs in self._stacks(block):
                 channels = self.cut.channels(first, runs)
                 coefficients = sum(products(n) for n in self.cut.run_sizes(first, runs)) * filters
-                key = (channels, coefficients, ceil_div(filters, self.columns))
+                key = (channels, coefficients, filters)
                 if key not in numbers:
                     numbers[key] = len(kinds)
-                    kinds.append((channels * by_step, key[2], coefficients))
+                    sums = np.outer(side_by_side, self._turns(filters, self.columns))
+                    kinds.append(Kind(channels * by_step, sums, coefficients))
                 order.append(numbers[key])
         return order, kinds
 
@@ -276,8 +295,7 @@ class Layout:
         for images, times in self.tiles_of_images:
             weight = times * self.shape.groups
             found = self._works[images].sum(axis=0)
-            self.waits[0] += weight * int(found[1])
-            self.waits[1] += weight * int(found[2])
+            self.waits = [n + weight * int(more) for n, more in zip(self.waits, found[1:], strict=True)]
             for block in self.sequence[images]:
                 if self.cut.grouping.by_rows:
                     self._count_rows(block, weight)
@@ -285,6 +303,10 @@ class Layout:
                     self._count_runs(block, weight)
                 if block.ends_tile:
                     self.counts["glb.psum", "read"] += weight * self._sums(block)
+
+    def _adder(self, j: int) -> int:
+        """Return which adder of a column PE j gives its product to: the bottom's goes up to the head."""
+        return (j - 1) % self.hops
 
     def _add(self, role: str, part: str, action: str, where: Any, n: Any) -> None:
         self.grids[role, part, action][where] += n
@@ -300,28 +322,32 @@ class Layout:
             high = len(segment)
             here = (slice(0, high), slice(0, wide))
             self._count_pes(here, [(steps, n) for n in products])
+            for j in range(high):
+                self._add("psums", "", "add", (self._adder(j), slice(0, wide)), steps * pieces)
             held = weight * block.filters * block.units * total
             self._add("pes", "coefficients", "write", here, held)
             self.counts["glb.filter", "read"] += high * held
             self.counts["noc.coefficients", "send"] += high * held
             self.counts["noc.coefficients", "receive"] += high * held * wide
             self.coefficients_sent += high * held
-            real = len(self.cut.real_rows(block.top, wide, segment))
+            rows = sorted(self.cut.rows(block.top, wide, segment))
+            blocks, real = len(rows), np.array([0 <= row < shape.in_height for row in rows])
             for first, size in self.cut.pieces:
-                words = weight * turns * block.units * real * int(self._new_columns(first, size).sum())
-                self._count_inputs(words)
-            blocks = len(self.cut.rows(block.top, wide, segment))
-            for _, size in self.cut.pieces:
+                words = weight * turns * block.units * int(self._new_columns(first, size).sum())
+                self._count_inputs(words * int(real.sum()))
+                self.written[:blocks] += words * real
+                self.read[:blocks] += size * windows
                 self.adds[:blocks] += self.working.get(size, 0) * windows
             self.counts["noc.shared", "send"] += blocks * total * windows
             self.counts["noc.shared", "receive"] += high * wide * total * windows
-            self.counts["noc.links", "hop"] += (high - 1) * wide * steps * pieces
+            self.counts["noc.links", "hop"] += (self.hops - 1) * wide * steps * pieces
         visits = wide * steps * pieces * len(self.segments)
         self._count_sums(visits, weight * self._sums(block) if block.begins_tile else 0)
 
     def _count_runs(self, block: Block, weight: int) -> None:
         g, p = self.mapping.g, self.mapping.p
-        windows = len(self._real_taps(block))
+        taps = self._real_taps(block)
+        windows = len(taps)
         active = [ceil_div(windows - k, p) for k in range(min(p, windows))]
         turns = self._turns(block.filters, self.columns * self.mapping.t)
         wide = sum(min(self.columns, filters) for filters in turns)  # columns that a window's sums reach
@@ -335,8 +361,13 @@ class Layout:
                 row = k * g + j
                 self._count_pes(row, [(weight * steps * by_column, n) for n in products[j::g]])
                 self._add("pes", "coefficients", "write", row, weight * sum(products[j::g]) * by_column)
+                added = weight * steps * by_column * len(products[j::g])
+                self._add("psums", "", "add", k * g + self._adder(j), added)
+                channels = sum(sizes[j::g]) // self.cut.taps
+                self.written[row] += weight * len(turns) * channels * int(taps[k::p].sum())
+                self.read[row] += weight * len(turns) * steps * sum(sizes[j::g])
                 working = sum(self.working.get(n, 0) for n in sizes[j::g])
-                self.adds[row : row + 1] += weight * steps * len(turns) * working
+                self.adds[row] += weight * len(turns) * steps * working
         total = weight * sum(products)
         held = total * block.filters
         self.counts["glb.filter", "read"] += held
@@ -348,14 +379,13 @@ class Layout:
         self.counts["noc.shared", "send"] += total * windows * len(turns)
         self.counts["noc.shared", "receive"] += total * windows * wide
         each = weight * windows * block.filters
-        self.counts["noc.links", "hop"] += each * sum(runs - 1 for _, runs in stacks)
+        self.counts["noc.links", "hop"] += each * (g - 1) * len(stacks)
         self._count_sums(each * len(stacks), weight * self._sums(block) if block.begins_tile else 0)
 
     def _count_pes(self, where: Any, work: list[tuple[Any, int]]) -> None:
         """Count steps at a place: each (steps, products in a step)."""
         steps = sum(n for n, _ in work)
         self.busy[where] += steps
-        self._add("psums", "", "add", where, steps)
         for k in range(max((n for _, n in work), default=0)):
             self._add("pes", f"multiplier{k}", "mul", where, sum(n for n, products in work if products > k))
             if k:

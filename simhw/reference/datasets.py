@@ -275,6 +275,9 @@ def _from_pictures(files: list[Path], labels: np.ndarray | None, where: str, req
 def _from_npz(path: Path, request: Request) -> Images:
     file = Npz(path, DataError)
     split = request.split
+    if split == "train" and not {"train_images", "x_train"}.intersection(file.names):
+        path = _training_file(path)
+        file = Npz(path, DataError)
     images = [request.array, f"{split}_images", f"x_{split}", "images", "x"]
     labels = [f"{split}_labels", f"y_{split}", "labels", "y"]
     name = next((one for one in images if one in file), None)
@@ -291,6 +294,30 @@ def _from_npz(path: Path, request: Request) -> Images:
     return Images(
         pixels, None if classes is None else classes[taken].astype(np.int64), f"{path.name}: {name}"
     )
+
+
+def _training_file(path: Path) -> Path:
+    """Return the file that holds the training images of the set of which `path` holds one part.
+
+    That is `path` itself, unless its name says that they are those for testing: beside cifar10_test.npz
+    it is cifar10_train.npz, or else the one file whose name begins so.
+    """
+    before, word, after = path.stem.rpartition("test")
+    if not word or before[-1:].isalnum() or after[:1].isalnum():
+        return path
+    begins = f"{before}train"
+    exact = path.with_name(f"{begins}{after}.npz")
+    if exact.is_file():
+        return exact
+    found = sorted(one for one in path.parent.glob("*.npz") if one.stem.startswith(begins))
+    if len(found) != 1:
+        names = ", ".join(one.name for one in found)
+        raise DataError(
+            f"{path}: holds images for testing, and beside it lies "
+            f"{f'more than one {begins}*.npz: {names}' if found else f'no {begins}*.npz'}; wants one that "
+            "holds images for training"
+        )
+    return found[0]
 
 
 def _to_nchw(array: np.ndarray, where: str) -> np.ndarray:

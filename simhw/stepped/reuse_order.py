@@ -40,7 +40,6 @@ class Pass:
     chains: list[Chain]
     # coefficient words in order: value, and (row, column, address) of the PEs that take it
     words: list[tuple[int, list[tuple[int, int, int]]]] = field(default_factory=list)
-    first: bool = False  # of its sums
 
 
 @dataclass
@@ -152,9 +151,7 @@ class LayerOrder:
                     kernel_rows = range(bottom, min(bottom + high, shape.kernel_height))
                     for piece in range(per_row):
                         runs = {r: unit * self.unit_runs + r * per_row + piece for r in kernel_rows}
-                        one = self._row_pass(block, image, list(turn), runs)
-                        one.first = block.units.start == unit == bottom == piece == 0
-                        yield one
+                        yield self._row_pass(block, image, list(turn), runs)
 
     def _row_pass(self, block: Block, image: int, turn: list[int], runs: dict[int, int]) -> Pass:
         shape = self.shape
@@ -202,9 +199,7 @@ class LayerOrder:
             sets = [list(turn[k : k + columns]) for k in range(0, len(turn), columns)]
             for unit in range(block.units.start, block.units.stop, g):
                 runs = range(unit, min(unit + g, block.units.stop))
-                one = self._run_pass(block, windows, sets, list(runs), g, p)
-                one.first = unit == 0
-                yield one
+                yield self._run_pass(block, windows, sets, list(runs), g, p)
 
     def _run_pass(
         self, block: Block, windows: list[Any], sets: list[list[int]], runs: list[int], g: int, p: int

@@ -13,6 +13,7 @@ import simpy
 from simhw import core
 from simhw.core.dataflow import Outcome, Phase
 from simhw.core.machine import Machine
+from simhw.stepped.reuse_columns import Columns, Step, Sum, Tile
 from simhw.stepped.reuse_order import Block, LayerOrder, Pass, Place
 
 BIAS_BITS = 32
@@ -42,15 +43,27 @@ class LayerRun(LayerOrder):
     def __init__(self, machine: Machine, options: Any, phase: Phase, *, reuses: bool) -> None:
         super().__init__(phase.layers[0], dict(phase.mapping), machine["pes"], reuses)
         self.reuse: Any = machine["row_reuse" if self.by_rows else "run_reuse"] if reuses else None
+        self.windows: Any = machine["windows"] if self.reuse is None else None
         self.options, self.sim = options, machine.sim
-        self.psums, self.glb = machine["psums"], machine["glb"]
-        self.noc, self.relu, self.dram = machine["noc"], machine["relu"], machine["dram"]
+        self.glb, self.noc = machine["glb"], machine["noc"]
+        self.relu, self.dram = machine["relu"], machine["dram"]
         self.inputs = np.asarray(self.layer.inputs).tolist()
         self.bias = np.asarray(self.layer.bias).tolist()
         kind = np.int8 if self.layer.formats["expected"].bits <= 8 else np.int16
         self.outputs = np.zeros(self.shape.output_shape, dtype=kind)
         self.stalls: dict[str, int] = {}
-        self.cycles = self.steps = self.multiplications = 0
+        self.cycles = self.steps = 0
+        self.visits: dict[Any, int] = {}  # times that each sum has set out
+        self.columns = Columns(
+            self.pes,
+            machine["psums"],
+            self.glb,
+            self.noc,
+            bias=self.bias,
+            shifts=self.shifts,
+            high=min(self.shape.kernel_height, self.pes.rows) if self.by_rows else self.letters["g"],
+            block_cycles=0 if self.reuse is None else self.reuse.spec.latency_cycles,
+        )
 
     # time
 
@@ -59,19 +72,23 @@ class LayerRun(LayerOrder):
         self.blocks = list(self.blocks_in_order())
         self.loaded = [sim.event() for _ in self.blocks]
         self.worked = [sim.event() for _ in self.blocks]
-        self.gone = [sim.event() for block in self.blocks if block.ends_tile]
+        self.tiles = [Tile(sim.event()) for block in self.blocks if block.ends_tile]
+        self.gone = [sim.event() for _ in self.tiles]
+        self.all_set_out = False
         mover = sim.process(self._move())
+        sim.process(self._flow())
         tiles = 0
         for number, block in enumerate(self.blocks):
             yield from self._wait_for(self.loaded[number], "dram_loads")
             if tiles >= 2 and block.units.start == 0:
                 yield from self._wait_for(self.gone[tiles - 2], "dram_outputs")
-            yield from self._work(block)
-            self.worked[number].succeed(sim.cycle)
-            tiles += block.ends_tile
-        for _ in range(self._drain_cycles()):
-            self._everywhere("drain", 1)
-            yield sim.timeout(1)
+            yield from self._work(block, self.tiles[tiles])
+            self.worked[number].succeed()
+            if block.ends_tile:
+                self.columns.close(self.tiles[tiles])
+                tiles += 1
+        self.all_set_out = True
+        yield from self._wait_for(self.tiles[-1].settled, "drain")
         yield from self._wait_for(mover, "dram_outputs")
         self.cycles = sim.cycle
         sim.activity.add("dram", "idle", self.cycles - sim.activity["dram", "busy"])
@@ -88,26 +105,26 @@ class LayerRun(LayerOrder):
         for pe in self.pes:
             self.sim.activity.add(pe.name, what, cycles)
 
-    def _drain_cycles(self) -> int:
-        high = min(self.shape.kernel_height, self.pes.rows) if self.by_rows else self.letters["g"]
-        made = 0 if self.reuse is None else self.reuse.spec.latency_cycles
-        return made + self.pes.spec.latency_cycles + high
+    def _flow(self) -> Generator[simpy.Event, Any, None]:
+        """Let the columns work in every cycle, whatever the array waits for, until no sum is on its way."""
+        self.columns.work(self.sim.cycle)
+        while not (self.all_set_out and self.columns.is_empty):
+            yield self.sim.timeout(1)
+            self.columns.work(self.sim.cycle)
 
     def _move(self) -> Generator[simpy.Event, Any, None]:
         """Bring what blocks need, two ahead, and take away what they made."""
-        sim, tile, ended = self.sim, 0, 0
+        tile = 0
         self.inputs_held: Any = None
         self.weights_held: Any = None
         for number in range(-2, len(self.blocks)):
             if number >= 0:
-                ended = yield self.worked[number]
+                yield self.worked[number]
             if number + 2 < len(self.blocks):
                 yield self.dram.read(0, self._load(number + 2))
                 self.loaded[number + 2].succeed()
             if number >= 0 and self.blocks[number].ends_tile:
-                left = ended + self._drain_cycles() - sim.cycle
-                if left > 0:
-                    yield sim.timeout(left)
+                yield self.tiles[tile].settled
                 yield self.dram.write(0, self._finish(self.blocks[number]))
                 self.gone[tile].succeed()
                 tile += 1
@@ -159,20 +176,24 @@ class LayerRun(LayerOrder):
 
     # one block, cycle by cycle
 
-    def _work(self, block: Block) -> Generator[simpy.Event, Any, None]:
+    def _work(self, block: Block, tile: Tile) -> Generator[simpy.Event, Any, None]:
         passes = list(self.passes(block))
         words = [deque(one.words) for one in passes]  # coefficients on their way
         inputs = [self._input_order(one) for one in passes]
         held: list[list[dict[Place, int]]] = [[{} for _ in one.stages] for one in passes]
-        bus = [0, 0]  # the pass that each bus is at: coefficients, inputs
+        bus = 0, 0  # the pass that each bus is at: coefficients, inputs
         begun = 0  # passes that have taken their first step
+        held_up = 0  # cycles for which sums of the last step keep the heads busy
         for number, one in enumerate(passes):
             for window in range(one.windows):
                 shared: dict[tuple[int, int], list[Any]] = {}
                 for k in range(one.turn):
                     stepped = False
                     while not stepped:
-                        if words[number]:
+                        if held_up:
+                            held_up -= 1
+                            self._everywhere("sums", 1)
+                        elif words[number]:
                             self._everywhere("coefficients", 1)
                         elif inputs[number] and inputs[number][0][0] <= window:
                             self._everywhere("inputs", 1)
@@ -180,12 +201,22 @@ class LayerRun(LayerOrder):
                             stepped, begun = True, number + 1
                             if k == 0:
                                 shared = self._reduce(one, window, held[number])
-                            self._step(one, window, k, number % 2, shared)
-                        bus[0] = self._next(words, bus[0], begun)
-                        self._send_coefficients(words[bus[0]], bus[0] % 2)
-                        bus[1] = self._next(inputs, bus[1], begun)
-                        self._send_inputs(block, inputs[bus[1]], held[bus[1]])
-                        yield self.sim.timeout(1)
+                            sums = self._step(one, window, k, number % 2, shared, tile)
+                            held_up = -(-sums // self.noc.spec.sum_words_per_cycle) - 1
+                        bus = yield from self._tick(block, words, inputs, held, bus, begun)
+        for _ in range(held_up):
+            self._everywhere("sums", 1)
+            bus = yield from self._tick(block, words, inputs, held, bus, begun)
+
+    def _tick(
+        self, block: Block, words: Any, inputs: Any, held: Any, bus: tuple[int, int], begun: int
+    ) -> Generator[simpy.Event, Any, tuple[int, int]]:
+        """Let a cycle pass, in which both buses send; return the passes that they are at."""
+        for_coefficients, for_inputs = self._next(words, bus[0], begun), self._next(inputs, bus[1], begun)
+        self._send_coefficients(words[for_coefficients], for_coefficients % 2)
+        self._send_inputs(block, inputs[for_inputs], held[for_inputs])
+        yield self.sim.timeout(1)
+        return for_coefficients, for_inputs
 
     def _next(self, queues: list[deque[Any]], at: int, begun: int) -> int:
         """Return the pass that a bus is at: it goes on once a pass has all it needs, and has begun."""
@@ -193,16 +224,16 @@ class LayerRun(LayerOrder):
             at += 1
         return at
 
-    def _input_order(self, one: Pass) -> deque[tuple[int, int, Place]]:
-        """Return (window, stage, input) as they are sent; a row's window keeps what it has seen."""
-        order: deque[tuple[int, int, Place]] = deque()
+    def _input_order(self, one: Pass) -> deque[tuple[int, int, int, Place]]:
+        """Return (window, stage, block, input) as they are sent; a row's window keeps what it has seen."""
+        order: deque[tuple[int, int, int, Place]] = deque()
         sent: list[set[Place]] = [set() for _ in one.stages]
         for window in range(one.windows):
             for number, stage in enumerate(one.stages):
                 for place in stage.windows[window] or ():
                     if self.is_real(place) and not (self.by_rows and place in sent[number]):
                         sent[number].add(place)
-                        order.append((window, number, place))
+                        order.append((window, number, stage.block, place))
         return order
 
     def _send_coefficients(self, words: deque[Any], half: int) -> None:
@@ -211,16 +242,23 @@ class LayerRun(LayerOrder):
             self.glb.filter.count("read")
             self.noc.coefficients.count("send")
             for row, column, address in takers:
-                pe = self.pes[row, column]
                 self.noc.coefficients.count("receive")
-                pe.coefficients.write(half * (pe.spec.coefficient_words // 2) + address, word)
+                address += half * (self.pes.spec.coefficient_words // 2)
+                self.columns.send_coefficient(self.sim.cycle, (row, column), address, word)
 
     def _send_inputs(self, block: Block, inputs: deque[Any], held: list[dict[Place, int]]) -> None:
         for _ in range(min(len(inputs), self.noc.spec.input_words_per_cycle)):
-            _, stage, place = inputs.popleft()
+            _, stage, blocks, place = inputs.popleft()
             self.noc.inputs.count("send")
             self.noc.inputs.count("receive")
+            self._window(blocks).count("write")
             held[stage][place] = self.glb.ifmap.read((block.generation, *place))
+
+    def _window(self, block: int) -> Any:
+        """Return the registers in which a block's window lies."""
+        grid = self.windows if self.reuse is None else self.reuse
+        one = grid[divmod(block, grid.columns)]
+        return one if self.reuse is None else one.window
 
     def _reduce(
         self, one: Pass, window: int, held: list[dict[Place, int]]
@@ -232,6 +270,7 @@ class LayerRun(LayerOrder):
             if places is None:
                 continue
             seen = [values[place] if self.is_real(place) else 0 for place in places]
+            self._window(stage.block).count("read", len(seen))
             if self.fitted:
                 place = divmod(stage.block, self.reuse.columns)
                 seen = self.reuse[place].compute(seen)[: stage.products]
@@ -241,40 +280,26 @@ class LayerRun(LayerOrder):
                 shared[pe] = seen
         return shared
 
-    def _step(self, one: Pass, window: int, k: int, half: int, shared: Any) -> None:
-        """One cycle of the array: every PE multiplies, and the sums of each chain climb."""
-        busy: set[tuple[int, int]] = set()
+    def _step(self, one: Pass, window: int, k: int, half: int, shared: Any, tile: Tile) -> int:
+        """Let a step set out: the values that PEs take, and the sum each works for; return its sums."""
+        sums: dict[tuple[int, int], Sum] = {}
+        setting_out = 0
         for chain in one.chains:
             key = chain.sums[window][k]
             if key is None:
                 continue
-            if one.first:
-                total = self.bias[key[1]]
-            else:
-                total = self.glb.psum.read(key)
-                self._cross()
-            for height, row in enumerate(chain.rows):
-                place = row, chain.column
-                pe, values = self.pes[place], shared[place]
-                address = half * (pe.spec.coefficient_words // 2) + k * pe.spec.terms
-                product = pe.multiply(address, values, self.shifts)
-                self.multiplications += len(values)
-                if height:
-                    self.noc.links.count("hop")
-                total = self.psums[place].add(total, product)
-                busy.add(place)
-            self.glb.psum.write(key, total)
-            self._cross()
+            setting_out += 1
+            self.visits[key] = self.visits.get(key, 0) + 1
+            for row in chain.rows:
+                sums[row, chain.column] = Sum(key, self.visits[key])
+        address = half * (self.pes.spec.coefficient_words // 2) + k * self.pes.spec.terms
+        self.columns.enter(Step(self.sim.cycle, shared, sums, address), tile)
         self.steps += 1
         for row in range(self.pes.rows):
             for column in range(self.pes.columns):
-                what = "busy" if (row, column) in busy else "edge"
+                what = "busy" if (row, column) in sums else "edge"
                 self.sim.activity.add(f"pes[{row},{column}]", what)
-
-    def _cross(self) -> None:
-        """A sum goes between buffer and column."""
-        self.noc.sums.count("send")
-        self.noc.sums.count("receive")
+        return setting_out
 
     def _finish(self, block: Block) -> int:
         """Put a tile out and free its room; return the link's words."""
@@ -302,7 +327,7 @@ class LayerRun(LayerOrder):
         return {
             "cycles": self.cycles,
             "stall_cycles": {cause: n for cause, n in self.stalls.items() if n},
-            "macs_executed": self.multiplications,
+            "macs_executed": self.columns.multiplications,
             "array_steps": self.steps,
             "blocks": len(self.blocks),
         }

@@ -7,10 +7,12 @@ loss is the mean cross entropy of the softmax of what the network puts out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from simhw.errors import WorkloadError
 from simhw.reference import layers
@@ -21,6 +23,8 @@ from simhw.shapes import LayerShape
 
 Params = dict[str, np.ndarray]
 Kept = Any  # what a step's way back needs of its way forwards
+
+COLUMNS_BYTES = 4 << 20  # of a convolution laid out at once
 
 LEARNT = ("conv", "linear", "relu", "sigmoid", "avgpool", "maxpool", "flatten", "softmax")
 
@@ -77,7 +81,7 @@ class Network:
         return loss, rightly, found
 
     def named_rightly(
-        self, params: Params, images: np.ndarray, labels: np.ndarray, images_at_once: int = 500
+        self, params: Params, images: np.ndarray, labels: np.ndarray, images_at_once: int = 128
     ) -> int:
         """Return how many images the network names rightly."""
         rightly = 0
@@ -132,68 +136,73 @@ class Linear:
 
 
 class Convolution:
-    """Stride 1, one group: its windows are laid out as columns, filter element by filter element.
+    """Stride 1, one group: its windows are laid out as columns, some rows of the output at a time.
 
-    The columns are as large as R S of its inputs. Their room is kept from batch to batch: asked for anew
-    each time, it took more time than what is computed in it.
+    All columns at once are as large as R S of its inputs; those of a few rows stay in the processor's cache
+    while they are made, multiplied and, on the way back, made again. Their room is kept from batch to batch.
     """
 
     def __init__(self, node: Node, shape: LayerShape) -> None:
         self.name, self.has_bias, self.shape = node.name, bool(node.attrs["bias"]), shape
-        self._rooms: dict[str, np.ndarray] = {}
+        self._room = np.empty(0, np.uint8)
 
     def forward(self, values: np.ndarray, params: Params) -> tuple[np.ndarray, Kept]:
         shape, images = self.shape, values.shape[3]
         top, bottom, left, right = shape.pad
         if any(shape.pad):
             values = np.pad(values, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        columns = self._room("forward", images, values.dtype)
-        for r, s in self._taps():
-            columns[:, r, s] = values[self._met(r, s)]
-        columns = columns.reshape(shape.window, -1)
-        sums = _matrix(params[f"{self.name}.weights"]) @ columns
+        weights, width = _matrix(params[f"{self.name}.weights"]), shape.out_width * images
+        sums = np.empty((len(weights), shape.out_height * width), values.dtype)
+        for start, columns in self._columns(values):
+            matrix = columns.reshape(shape.window, -1)
+            np.matmul(weights, matrix, out=sums[:, start * width : start * width + matrix.shape[1]])
         if self.has_bias:
             sums += params[f"{self.name}.bias"][:, None]
-        return sums.reshape(-1, *self._size, images), columns
+        return sums.reshape(-1, shape.out_height, shape.out_width, images), values
 
     def backward(
         self, slope: np.ndarray, kept: Kept, params: Params, found: Params, first: bool
     ) -> np.ndarray:
-        shape, images = self.shape, slope.shape[3]
+        shape, width = self.shape, self.shape.out_width * slope.shape[3]
         slope = slope.reshape(slope.shape[0], -1)
         weights = params[f"{self.name}.weights"]
-        found[f"{self.name}.weights"] = (slope @ kept.T).reshape(weights.shape)
+        by_weights = np.zeros_like(_matrix(weights))
+        whole = np.zeros_like(kept)
+        for start, columns in self._columns(kept):
+            matrix = columns.reshape(shape.window, -1)
+            part = slope[:, start * width : start * width + matrix.shape[1]]
+            by_weights += part @ matrix.T
+            if first:
+                continue
+            np.matmul(_matrix(weights).T, part, out=matrix)
+            for r in range(shape.kernel_height):
+                rows = slice(start + r, start + r + columns.shape[3])
+                for s in range(shape.kernel_width):
+                    whole[:, rows, s : s + shape.out_width] += columns[:, r, s]
+        found[f"{self.name}.weights"] = by_weights.reshape(weights.shape)
         if self.has_bias:
             found[f"{self.name}.bias"] = slope.sum(axis=1)
-        if first:
-            return slope
-        columns = self._room("backward", images, slope.dtype)
-        np.matmul(_matrix(weights).T, slope, out=columns.reshape(shape.window, -1))
-        whole = np.zeros((shape.in_channels, shape.padded_height, shape.padded_width, images), slope.dtype)
-        for r, s in self._taps():
-            whole[self._met(r, s)] += columns[:, r, s]
         top, _, left, _ = shape.pad
         return whole[:, top : top + shape.in_height, left : left + shape.in_width]
 
-    def _room(self, way: str, images: int, dtype: np.dtype) -> np.ndarray:
-        """Return room for the columns [C, R, S, E, F, N] of one way; what it held is lost."""
+    def _columns(self, values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield a row to begin with and the columns [C, R, S, rows, F, N] of it and those after it.
+
+        They hold until the next are asked for.
+        """
         shape = self.shape
-        wanted = (shape.in_channels, shape.kernel_height, shape.kernel_width, *self._size, images)
-        if way not in self._rooms or (self._rooms[way].shape, self._rooms[way].dtype) != (wanted, dtype):
-            self._rooms[way] = np.empty(wanted, dtype)
-        return self._rooms[way]
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.shape.out_height, self.shape.out_width
-
-    def _taps(self) -> list[tuple[int, int]]:
-        return [(r, s) for r in range(self.shape.kernel_height) for s in range(self.shape.kernel_width)]
-
-    def _met(self, r: int, s: int) -> tuple[slice, slice, slice]:
-        """Return where in the padded maps the values lie that meet filter element (r, s)."""
-        height, width = self._size
-        return slice(None), slice(r, r + height), slice(s, s + width)
+        kernel = shape.kernel_height, shape.kernel_width
+        windows = sliding_window_view(values, kernel, axis=(1, 2)).transpose(0, 4, 5, 1, 2, 3)
+        one_row = (*windows.shape[:3], 1, *windows.shape[4:])
+        size = math.prod(one_row)
+        most = max(1, min(shape.out_height, COLUMNS_BYTES // (size * values.itemsize)))
+        if (self._room.size, self._room.dtype) != (most * size, values.dtype):
+            self._room = np.empty(most * size, values.dtype)
+        for start in range(0, shape.out_height, most):
+            part = windows[:, :, :, start : start + most]
+            columns = self._room[: part.size].reshape(part.shape)
+            columns[...] = part
+            yield start, columns
 
 
 class Relu:

@@ -13,6 +13,7 @@
     batch: 64
     rate: 0.05
     schedule: cosine                      # from the rate to zero; or constant
+    first_size: 1.0                       # of the first weights; 1: as large as those that are drawn
     momentum: 0.9
     decay: 0.0001                         # of each weight, times the rate, is taken away at each update
     seed: 1
@@ -61,6 +62,7 @@ class Recipe:
     batch: int = 64
     rate: float
     schedule: str = "cosine"
+    first_size: float = 1.0
     momentum: float = 0.9
     decay: float = 0.0
     seed: int = 0
@@ -129,6 +131,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "batch": (_count(1), "a whole number of at least 1"),
     "rate": (_number(0, math.inf, False), "a number above 0"),
     "schedule": (_one_of(SCHEDULES), f"one of {', '.join(SCHEDULES)}"),
+    "first_size": (_number(0, math.inf, False), "a number above 0"),
     "momentum": (_number(0, 1, True), "a number of at least 0 and below 1"),
     "decay": (_number(0, 1, True), "a number of at least 0 and below 1"),
     "seed": (_count(0), "a whole number of at least 0"),

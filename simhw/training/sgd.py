@@ -63,7 +63,7 @@ def load_sets(recipe: Recipe, data: str | Path | None = None, images: int | None
     if train.source == test.source:
         raise RecipeError(
             f"{train.source}: holds one set of images, and training wants two: train_images, with their "
-            "train_labels, and test_images with theirs"
+            "train_labels, and test_images with theirs, or two files, named alike but for train and test"
         )
     return Sets(train, test)
 
@@ -87,7 +87,9 @@ class Training:
             for name, shape in workload.graph.layer_shapes(workload.input_shape).items()
             if (fit := recipe.fit[name]).kind != "exact" and recipe.fit_when == "training"
         }
-        params = first_weights(workload.graph, workload.input_shape, recipe.seed, self.projections)
+        params = first_weights(
+            workload.graph, workload.input_shape, recipe.seed, self.projections, recipe.first_size
+        )
         self.state = State(params, {name: np.zeros_like(array) for name, array in params.items()}, [])
         self.digest = checkpoint.digest_of(
             recipe.to_dict(), sets.train.pixels, self.train_labels, sets.test.pixels, self.test_labels
@@ -183,12 +185,18 @@ class Training:
 
 
 def first_weights(
-    graph: Graph, input_shape: tuple[int, int, int], seed: int, projections: Mapping[str, Projection]
+    graph: Graph,
+    input_shape: tuple[int, int, int],
+    seed: int,
+    projections: Mapping[str, Projection],
+    relative_size: float = 1.0,
 ) -> Params:
     """Return weights to begin with: those drawn from the seed, fitted, and brought back to their size.
 
     The fit of weights drawn alone leaves a small part of them; without the last step signals would fade
-    from layer to layer. Weights before a sigmoid are SIGMOID_GAIN times as large, biases zero.
+    from layer to layer. Where neighbouring inputs are alike, though, weights on a line add up what others
+    would cancel, and signals may grow: `relative_size` says how much smaller the weights are to be.
+    Weights before a sigmoid are SIGMOID_GAIN times as large, biases zero.
     """
     params = draw_weights(graph, input_shape, seed)
     before_sigmoid = {node.inputs[0] for node in graph.nodes if node.op == "sigmoid"}
@@ -200,7 +208,7 @@ def first_weights(
         if name in projections:
             projections[name].project(array, out=array)
         gain = SIGMOID_GAIN if name.removesuffix(".weights") in before_sigmoid else 1.0
-        array *= np.float32(gain * size / float(np.linalg.norm(array)))
+        array *= np.float32(relative_size * gain * size / float(np.linalg.norm(array)))
     return params
 
 

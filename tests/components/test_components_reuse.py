@@ -26,9 +26,9 @@ def no_powers_of_two(n: int) -> int:
 @given(values=st.lists(WORDS, min_size=1, max_size=40), terms=st.integers(1, 3))
 def test_a_network_makes_the_sums_of_inputs_times_powers_of_their_place(network, values, terms):
     sums = [sum(x**t * y for x, y in enumerate(values)) for t in range(terms)]
-    assert adder_network(len(values), terms, network).compute(values) == sums
+    assert adder_network(len(values), terms, network).compute(values)[0] == sums
     if network != "running_sums":
-        assert adder_network(len(values), terms, network, shares_a_sum=True).compute(values) == sums
+        assert adder_network(len(values), terms, network, shares_a_sum=True).compute(values)[0] == sums
 
 
 @pytest.mark.parametrize("n", range(2, 70))
@@ -78,6 +78,31 @@ def test_depth_is_that_of_the_longest_way():
 def test_of_fewer_values_those_adders_work_that_two_of_them_reach(network, n):
     """As many as a block of just so many inputs has, whatever the block's size."""
     assert adder_network(12, 3, network).working(n) == len(adder_network(n, 3, network).adders)
+
+
+@given(
+    inputs=st.integers(1, 40),
+    some=st.integers(1, 40),
+    terms=st.integers(1, 3),
+    built=st.sampled_from(
+        [(network, False) for network in NETWORKS] + [("merged", True), ("separate", True)]
+    ),
+)
+def test_adders_that_are_seen_to_add_are_those_that_the_network_says_work(inputs, some, terms, built):
+    network = adder_network(inputs, terms, *built)
+    values = list(range(1, min(inputs, some) + 1))
+    sums, added = network.compute(values)
+    assert sums == [sum(x**t * y for x, y in enumerate(values)) for t in range(terms)]
+    assert added == network.working(len(values))
+
+
+def test_a_shared_sum_saves_an_addition_only_where_both_its_inputs_have_values():
+    """Of 12 inputs d0 takes y_8 + y_11, the first sum of two that d1 makes; 11 values do not reach it."""
+    shares, plain = adder_network(12, shares_a_sum=True), adder_network(12)
+    assert (shares.adders[0][0].signal, shares.adders[0][1].signal) == (8, 11)
+    for values, saved in ((12, 1), (11, 0), (9, 0)):
+        (_, with_it), (_, without) = (one.compute([1] * values) for one in (shares, plain))
+        assert with_it == without - saved
 
 
 def test_a_block_is_charged_for_the_adders_that_work():

@@ -318,8 +318,10 @@ def test_the_cost_of_processing_is_what_a_run_without_waiting_takes(overlapped: 
         ),
         (
             {role: {"word_bits": 8} for role in ("pes", "glb", "noc", "relu", "codec")},
-            "components.pes.word_bits: the trace holds 16-bit values, the words have 8; wants at least 16, "
-            "or a trace of narrower numbers",
+            "components.pes.word_bits: the trace holds 16-bit values (layer.weights), the words have 8; "
+            "wants a trace of narrower numbers, or --set components.pes.word_bits=16 "
+            "--set components.glb.word_bits=16 --set components.noc.word_bits=16 "
+            "--set components.relu.word_bits=16 --set components.codec.word_bits=16",
         ),
         (
             {role: {"word_bits": 32} for role in ("pes", "glb", "noc", "relu", "codec")},

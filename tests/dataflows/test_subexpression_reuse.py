@@ -15,6 +15,7 @@ from simhw.components.arithmetic import Adder
 from simhw.components.dram_link import DramLink
 from simhw.components.global_buffer import GlobalBuffer
 from simhw.components.output_units import Relu
+from simhw.components.register_file import RegisterFile
 from simhw.components.reuse_block import ReuseBlock
 from simhw.components.reuse_noc import ReuseNoc
 from simhw.components.reuse_pe import ReusePE, UnrolledPE
@@ -107,19 +108,20 @@ def rig(
     specs |= {role: reuse or {} for role in ("row_reuse", "run_reuse")}
     pe = ReusePE if blocks else UnrolledPE
     given = {
+        "windows": (RegisterFile, RegisterFile.Spec(words=12), 1, rows + columns - 1),
         "row_reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), 1, blocks),
         "run_reuse": (ReuseBlock, ReuseBlock.Spec(inputs=12), run_blocks or rows, 1),
         "pes": (pe, pe.Spec(), rows, columns),
         "psums": (Adder, Adder.Spec(), rows, columns),
         "glb": (GlobalBuffer, GlobalBuffer.Spec(size_kib=4, filter_kib=1), None, None),
-        "noc": (ReuseNoc, ReuseNoc.Spec(), None, None),
+        "noc": (ReuseNoc, ReuseNoc.Spec(sum_words_per_cycle=rows * columns), None, None),
         "relu": (Relu, Relu.Spec(), None, None),
         "dram": (DramLink, DramLink.Spec(clock_mhz=2400), None, None),
     }
     parts = {
         role: Part(kind=kind, spec=replace(spec, **specs.get(role, {})), rows=high, columns=wide)
         for role, (kind, spec, high, wide) in given.items()
-        if blocks or not role.endswith("_reuse")
+        if (role != "windows" if blocks else not role.endswith("_reuse"))
     }
     kind = SubexpressionReuse if blocks else UnrolledRows
     return ReuseRig(parts, options or kind.Options())
@@ -191,6 +193,7 @@ def drawn(seed: int) -> tuple[ReuseRig, Any] | None:
         noc={
             "coefficient_words_per_cycle": rng.choice([1, 2, 5, 16]),
             "input_words_per_cycle": rng.choice([1, 2, 3, 7, 32]),
+            "sum_words_per_cycle": random.Random(seed).choice([1, 2, 3, 5, 25, 25]),
         },
         dram={
             "clock_mhz": rng.choice([60, 500, 2400, 133.3]),
@@ -289,7 +292,7 @@ def test_time_alone_depends_on_buses_link_and_latencies(seed: int) -> None:
         return
     machine, layer = case
     changes: dict[str, dict[str, Any]] = {
-        "noc": {"coefficient_words_per_cycle": 3, "input_words_per_cycle": 2},
+        "noc": {"coefficient_words_per_cycle": 3, "input_words_per_cycle": 2, "sum_words_per_cycle": 1},
         "dram": {"clock_mhz": 77.7, "latency_cycles": 31},
         "pes": {"latency_cycles": 9},
     }
@@ -299,7 +302,10 @@ def test_time_alone_depends_on_buses_link_and_latencies(seed: int) -> None:
         slower = replace(
             slower, parts=slower.parts | {role: replace(part, spec=replace(part.spec, **change))}
         )
-    (one, out, _), (two, slower_out, _) = machine.run(layer), slower.run(layer)
+    (phase,) = plan_of(machine, layer)  # with other wires the mapper might choose another
+    (one, out, _), (two, slower_out, _) = (
+        one.run(layer, letters=dict(phase.mapping)) for one in (machine, slower)
+    )
     np.testing.assert_array_equal(out, slower_out)
     assert one.ledger.flat() == two.ledger.flat()
 
@@ -400,6 +406,82 @@ def test_cycles_by_hand() -> None:
     assert found["cycles"] == 3 + 3 + 3 + 3 + 1
 
 
+@pytest.mark.parametrize("latency", [0, 1, 20])
+def test_passes_on_the_same_sums_pay_the_way_up_the_column_once(latency: int) -> None:
+    """240 inputs in 60 groups of 4, five on each other: 12 passes of a step each, all on the same 8 sums.
+
+    The adder that joins them with what earlier passes left stands at the heads of the columns: a pass reads
+    in the cycle after the pass before has written. Block, PE and five adders come once, at the end.
+    """
+    layer = FittedLayer(LayerShape.linear(1, 240, 8), 4, 2, seed=7)
+    machine = rig(
+        5, 8, 5,
+        pes={"latency_cycles": latency},
+        noc={"coefficient_words_per_cycle": 80, "input_words_per_cycle": 20},
+        glb={"size_kib": 64, "filter_kib": 8},
+        dram={"clock_mhz": 500},
+    )  # fmt: skip
+    found = assert_alike(machine, layer)
+    block = machine.parts["run_reuse"].spec.latency_cycles
+    loads = 240 * 16 // 64 + (8 * 120 * 8 + 8 * 32) // 64
+    assert found["array_steps"] == 12
+    assert found["stall_cycles"] == {
+        "dram_loads": loads,
+        "coefficients": 1,  # of the first pass; those of the next come while one works
+        "drain": block + latency + 5,
+        "dram_outputs": 8 * 16 // 64,
+    }
+    assert found["cycles"] == loads + 1 + 12 + (block + latency + 5) + 2
+
+
+@pytest.mark.parametrize(("words", "takes"), [(8, 1), (7, 2), (4, 2), (3, 3), (1, 8)])
+def test_a_step_waits_until_its_sums_have_gone_in_and_out(words: int, takes: int) -> None:
+    """Eight columns, three windows each of two channels: six steps, and `words` sums a cycle each way."""
+    shape = replace(square(3, 10), in_width=5, in_channels=2)
+    machine = rig(
+        3, 8, 10,
+        reuse={"inputs": 3},
+        noc={"sum_words_per_cycle": words, "coefficient_words_per_cycle": 60, "input_words_per_cycle": 60},
+        glb={"size_kib": 64, "filter_kib": 8},
+    )  # fmt: skip
+    found = assert_alike(machine, FittedLayer(shape, 3, 2, seed=4))
+    assert found["array_steps"] == 2 * 3
+    assert found["stall_cycles"].get("sums", 0) == 2 * 3 * (takes - 1)
+
+
+def test_windows_side_by_side_want_wires_for_their_sums() -> None:
+    """Four images on four rows of PEs: side by side with wires for 4 sums, else one after another."""
+    layer = FittedLayer(LayerShape.linear(4, 3, 1), 3, 2, seed=4)
+    wide, narrow = (assert_alike(rig(4, 1, 4, noc={"sum_words_per_cycle": words}), layer) for words in (4, 1))
+    assert (wide["array_steps"], narrow["array_steps"]) == (1, 4)
+    assert "sums" not in wide["stall_cycles"] | narrow["stall_cycles"]
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_windows_are_written_once_and_read_at_each_step(blocks: bool) -> None:
+    """A row of 10 values comes once; each of its 8 windows of 3 is read, whole, by the block or by PEs."""
+    layer = FittedLayer(square(3, 10), 3, 2, seed=3)
+    layer.formats = layer.formats | {"weights": NumberFormat(bits=16, fraction=8)}
+    sim, _, _ = full_convolution(3, 10, blocks).run(layer)
+    window = "row_reuse[0,{}].window" if blocks else "windows[0,{}]"
+    for row in range(10):
+        assert sim.ledger[window.format(row), "write"] == 10
+        assert sim.ledger[window.format(row), "read"] == 8 * 3
+
+
+def test_adders_stand_above_pes_and_the_head_is_that_of_the_layer() -> None:
+    """A filter of 5 rows on 3 rows of PEs, one column: segments of 3 and 2 rows, five windows each.
+
+    The first adder adds the second PE's product in both, the second the third's in the first, and the head
+    joins both with the buffer. Sums of the shorter climb as high.
+    """
+    shape = replace(square(5, 9), in_height=5)
+    sim, _, found = rig(3, 1, 6).run(FittedLayer(shape, 5, 2, seed=2))
+    assert found["array_steps"] == 2 * 5
+    assert [sim.ledger[f"psums[{row},0]", "add"] for row in range(3)] == [10, 5, 10]
+    assert sim.ledger["noc.links", "hop"] == 2 * 10
+
+
 # what is refused
 
 
@@ -434,20 +516,44 @@ REFUSED = {
     "long groups": (
         rig(reuse={"inputs": 4}),
         FittedLayer(LINE, 6, 2),
-        "layer: N_w: is 6, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=6",
+        "layer: N_w: is 6, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=6; "
+        "tolba_quadratic has them",
+    ),
+    "longest groups": (
+        rig(reuse={"inputs": 4}),
+        FittedLayer(LayerShape.linear(1, 200, 2), 193, 2),
+        "layer: N_w: is 193, a block of run_reuse has 4 inputs; wants --set components.run_reuse.inputs=193",
+    ),
+    "more multipliers than a window has": (
+        rig(
+            reuse={"inputs": 2},
+            pes={"terms": 3, "coefficient_words": 6},
+            options=SubexpressionReuse.Options(unfitted="exact"),
+        ),
+        ExactLayer(LINE),
+        "layer: weights that a PE multiplies at once: are 3, a block of run_reuse has 2 inputs; wants "
+        "--set components.run_reuse.inputs=3; tolba_quadratic has them",
+    ),
+    "more multipliers than a window has, unrolled": (
+        rig(blocks=0, windows={"words": 4}),
+        ExactLayer(LINE),
+        "components.windows.words: is 4; wants at least 5, one for each multiplier of a PE",
     ),
     "quadratic": (
         rig(),
         FittedLayer(LINE, 6, 3),
         "layer: its fit has 3 coefficients a group, components.run_reuse.terms is 2; wants "
-        "--set components.run_reuse.terms=3\n"
+        "--set components.run_reuse.terms=3; tolba_quadratic has them\n"
         "layer: its fit has 3 coefficients a group, components.pes.terms is 2; wants "
-        "--set components.pes.terms=3 --set components.pes.coefficient_words=6",
+        "--set components.pes.terms=3 --set components.pes.coefficient_words=6; tolba_quadratic has them",
     ),
     "wide weights": (
         rig(blocks=0),
         FittedLayer(LINE, 6, 2),
-        "layer: weights of 32 bits; wants components of word_bits 32, got 16",
+        "layer: fitted weights of 32 bits, words have 16; wants a trace of the exact network's weights, or "
+        "--set components.windows.word_bits=32 --set components.pes.word_bits=32 "
+        "--set components.psums.word_bits=32 --set components.glb.word_bits=32 "
+        "--set components.noc.word_bits=32 --set components.relu.word_bits=32",
     ),
     "other adders": (
         replace(rig(), parts=rig().parts | {"psums": Part(kind=Adder, spec=Adder.Spec(), rows=2, columns=4)}),

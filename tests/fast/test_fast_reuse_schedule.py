@@ -20,7 +20,8 @@ def drawn_sweeps(seed: int) -> tuple:
     inputs = arrivals.max(axis=1) + np.array([rng.choice([0, 1]) for _ in range(kinds)])
     coefficients = np.array([rng.choice([0, 1, 4, 9]) for _ in range(kinds)])
     passes = np.array([rng.randrange(kinds) for _ in range(rng.randint(1, 8))])
-    return passes, steps, arrivals, inputs, coefficients
+    takes = np.array([[rng.choice([1, 1, 2, 5]) for _ in range(steps.max())] for _ in range(kinds)])
+    return passes, steps, takes, arrivals, inputs, coefficients
 
 
 def drawn_blocks(seed: int) -> tuple:
@@ -59,8 +60,22 @@ def test_two_passes_by_hand() -> None:
     one cycle after the first pass ended at 7.
     """
     one = np.array([0, 0])
-    found = play_sweeps_plain(one, np.array([3]), np.array([[2, 2, 2]]), np.array([2]), np.array([4]))
+    found = play_sweeps_plain(
+        one, np.array([3]), np.array([[1, 1, 1]]), np.array([[2, 2, 2]]), np.array([2]), np.array([4])
+    )
     assert found.tolist() == [11, 4 + 1, 0]
+
+
+def test_a_step_that_takes_longer_by_hand() -> None:
+    """As before, but the second step takes 3 cycles: the second pass's coefficients come meanwhile.
+
+    The first pass works from 4 to 9, its first step at 4 lets the coefficients set out, there at 8.
+    """
+    one = np.array([0, 0])
+    found = play_sweeps_plain(
+        one, np.array([3]), np.array([[1, 3, 1]]), np.array([[2, 2, 2]]), np.array([2]), np.array([4])
+    )
+    assert found.tolist() == [4 + 5 + 5, 4, 0]
 
 
 def test_one_block_by_hand() -> None:

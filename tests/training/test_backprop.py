@@ -6,6 +6,7 @@ import pytest
 from simhw.errors import WorkloadError
 from simhw.reference.graph import Graph
 from simhw.reference.ops import Node
+from simhw.training import backprop
 from simhw.training.backprop import Network, cross_entropy
 from simhw.workload.weights import draw_weights
 
@@ -59,8 +60,10 @@ def case(name, images=3):
     )
 
 
+@pytest.mark.parametrize("columns_bytes", [backprop.COLUMNS_BYTES, 1])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_those_of_finite_differences(name):
+def test_gradients_are_those_of_finite_differences(monkeypatch, name, columns_bytes):
+    monkeypatch.setattr(backprop, "COLUMNS_BYTES", columns_bytes)
     network, _, params, images, labels = case(name)
     _, _, found = network.gradients(params, images, labels)
     assert set(found) == set(params)
@@ -86,6 +89,28 @@ def test_what_is_named_is_what_the_reference_model_names(name):
     named = graph.infer(images, params).reshape(len(images), -1).argmax(axis=1)
     assert network.named_rightly(params, images, named, images_at_once=7) == 20
     assert network.named_rightly(params, images, (named + 1) % 4) == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_rows_laid_out_together_change_no_gradient(monkeypatch, rows):
+    """Five or six rows of output: by threes and fives, fewer are left for the last time."""
+    network, _, params, images, labels = case("conv")
+    loss, rightly, whole = network.gradients(params, images, labels)
+    monkeypatch.setattr(backprop, "COLUMNS_BYTES", rows * 8 * 2 * 9 * 8 * 3)  # of the first convolution
+    parts = [start for start, _ in network.steps[0]._columns(images.transpose(1, 2, 3, 0))]
+    assert parts == list(range(0, 6, rows))
+    found = network.gradients(params, images, labels)
+    assert found[:2] == (pytest.approx(loss), rightly)
+    for name, slope in whole.items():
+        np.testing.assert_allclose(found[2][name], slope, rtol=1e-9, atol=1e-15)
+
+
+def test_room_for_columns_follows_the_batch():
+    network, _, params, images, labels = case("conv", images=6)
+    whole = network.gradients(params, images, labels)[2]
+    first, second = (network.gradients(params, images[p], labels[p])[2] for p in (slice(4), slice(4, 6)))
+    for name, slope in whole.items():
+        np.testing.assert_allclose((4 * first[name] + 2 * second[name]) / 6, slope, atol=1e-12)
 
 
 def test_the_loss_of_equal_scores_is_that_of_guessing():

@@ -80,8 +80,8 @@ def test_all_faults_of_a_recipe_come_at_once(recipe):
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     known = (
-        "batch, bits, cites, decay, epochs, fit, fit_when, momentum, name, notes, rate, rounded_epochs, "
-        "schedule, seed, workload"
+        "batch, bits, cites, decay, epochs, first_size, fit, fit_when, momentum, name, notes, rate, "
+        "rounded_epochs, schedule, seed, workload"
     )
     assert caught.value.faults == (
         f"{path}:1: epochs is missing; wants a whole number of at least 1",

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,8 @@ def test_first_weights_are_fitted_and_as_large_as_those_drawn():
     # He's deviation, four times as large before a sigmoid
     assert one.std() == pytest.approx(4 * np.sqrt(2 / 150), rel=0.05)
     assert drawn["fc.weights"].std() == pytest.approx(np.sqrt(2 / 192), rel=0.05)
+    smaller = first_weights(workload.graph, workload.input_shape, 1, {"conv2.weights": projection}, 0.5)
+    np.testing.assert_array_equal(smaller["conv2.weights"], other / 2)
 
 
 def test_the_same_recipe_gives_the_same_bytes(recipe, tmp_path):
@@ -298,8 +301,17 @@ def test_images_that_are_held_out_are_not_learnt(recipe, tmp_path):
         load_sets(recipe, tmp_path / "one.npz")
     assert caught.value.faults == (
         "one.npz: images: holds one set of images, and training wants two: train_images, with their "
-        "train_labels, and test_images with theirs",
+        "train_labels, and test_images with theirs, or two files, named alike but for train and test",
     )
+
+
+def test_the_two_sets_may_be_two_files(recipe, tmp_path):
+    for name, images in (("mnist_train", 70), ("mnist_test", 30)):
+        pixels = np.zeros((images, 28, 28), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=np.arange(images) % 10)
+    sets = load_sets(recipe, tmp_path / "mnist_test.npz")
+    assert (sets.train.source, sets.test.source) == ("mnist_train.npz: images", "mnist_test.npz: images")
+    assert [len(labels) for labels in sets.labels] == [70, 30]
 
 
 def test_images_without_labels_are_refused(recipe, tmp_path):
@@ -415,3 +427,31 @@ def test_the_other_cases_of_table_2_within_a_point(case):
 @pytest.mark.parametrize(("case", "printed"), [("without", 98.8), ("lin6", 98.2), ("lin32", 97.63)])
 def test_table_3_within_a_point(case, printed):
     assert abs(100 * evaluate.accuracy_of(f"tolba_table3_{case}") - printed) < 1
+
+
+needs_cifar = pytest.mark.skipif(
+    DATA is None or not os.path.exists(os.path.join(DATA, "cifar10_test.npz")),
+    reason="SIMHW_DATA names no folder with CIFAR-10",
+)
+
+
+@needs_cifar
+@pytest.mark.skipif(
+    not list(Path(DATA or "").glob("cifar10_train*.npz")),
+    reason="SIMHW_DATA has no training images of CIFAR-10",
+)
+def test_cifar_10_comes_in_two_files():
+    sets = load_sets(load_recipe("tolba_table4_train8"), images=100)
+    assert sets.train.source != sets.test.source
+    assert sets.train.pixels.shape == sets.test.pixels.shape == (100, 3, 32, 32)
+    assert (sets.train.pixels.min(), sets.train.pixels.max()) == (-2, 2)
+
+
+@needs_cifar
+@pytest.mark.long
+def test_table_4s_lines_are_learnt_and_not_put_through_what_was_learnt():
+    """76.2, 75 and 15.3 are printed, of five times the images."""
+    names = ("baseline", "train8", "inference")
+    baseline, learnt, afterwards = (evaluate.accuracy_of(f"tolba_table4_{name}") for name in names)
+    assert learnt > baseline - 0.05
+    assert afterwards < baseline - 0.2

@@ -31,7 +31,10 @@ AS_EXPLAINED = "reuse blocks as the text explains them, which share no sums: one
 DIVIDED = "the paper divides by the memory it prints, rounded"
 EXCUSES = (printed.TRUNCATED, printed.GROUPS, DIVIDED)  # of numbers that are not exact
 ONE_POINT = 1.0  # of accuracy
-NO_CIFAR = "not trained here: this project ships no coefficients of the CIFAR-10 network"
+CIFAR = (
+    "no pass mark: trained here on 10,000 of the 50,000 training images, in RGB, by a recipe of our own; the "
+    "parameters beside it are those of the grey network that the paper counts"
+)
 TRAINED_HERE = "trained here, by a recipe of our own: the paper gives no rate, batch or seed"
 AFTERWARDS = (
     "lines through weights that were trained without them, here by a recipe of our own: how much that loses "
@@ -51,7 +54,7 @@ def items(data: Path | None, progress: Progress | None, wanted: str = "") -> lis
         ("abstract",): _abstract,
         ("table2",): lambda: _table_2(accuracy),
         ("table3",): lambda: _table_3(accuracy),
-        ("table4",): _table_4,
+        ("table4",): lambda: _table_4(accuracy),
         ("section4", "figure6"): lambda: _section_4(accuracy),
         ("figure3",): _figure_3,
         ("figure9",): _figure_9,
@@ -69,6 +72,7 @@ class Accuracies:
         self._wanted = [
             column.recipe for table in (printed.TABLE_2, printed.TABLE_3) for column in table.values()
         ]
+        self._wanted += [column.recipe for *_, column in printed.TABLE_4.values()]
         self._wanted += [COUNTED, *(recipe for recipe, _ in printed.TEXT_ACCURACIES.values())]
 
     def of(self, recipe: str) -> float | None:
@@ -187,14 +191,15 @@ def _table_3(accuracy: Accuracies) -> Iterator[Item]:
         )
 
 
-def _table_4() -> Iterator[Item]:
-    """CIFAR-10, counted with one input channel, as the paper's numbers are; nothing is trained on it here."""
+def _table_4(accuracy: Accuracies) -> Iterator[Item]:
+    """CIFAR-10, counted with one input channel, as the paper's numbers are, and trained with three."""
     grey, colour = load_workload("cifar10_tolba_grey"), load_workload("cifar10_tolba")
     for case, (conv_group, fc_group, column) in printed.TABLE_4.items():
         counts = _cifar(grey, conv_group, fc_group)
         kb = sum(counts.values()) * (4e-3 if case == "baseline" else 1e-3)
         yield from _column(f"table4.{case}", column, counts, kb, printed.TABLE_4_REFERENCE_KB)
-        yield _item(f"table4.{case}.accuracy", column.accuracy, None, "%", why=NO_CIFAR)
+        measured = accuracy.of(column.recipe)
+        yield _item(f"table4.{case}.accuracy", column.accuracy, measured, "%", None, CIFAR)
     yield item(
         "table4.baseline.convs.colour", 256.8, _cifar(colour, 0, 0)["convs"] / 1e3, "k", inconsistent=True,
         why="T4: CIFAR-10 has three channels; 256.8 k is counted with one",
