@@ -154,6 +154,10 @@ def speedup_causes(first: Result, other: Result, layers: Collection[str] | None 
     have equal factors, in whatever order. What the first loses speeds the other up, what the other loses
     slows it down, and between them stand the products that one takes and the other does not, and
     multipliers and clocks.
+
+    That each cause has its share of the logarithm is a convention: it says how a difference divides, not
+    what would come of removing one cause, since what one frees others may take. That is measured by
+    running the machine without it.
     """
     ours, theirs = multiplier_cycles(first, layers), multiplier_cycles(other, layers)
     causes = [Cause("first", name, factor) for name, factor in _growth(ours)]

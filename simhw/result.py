@@ -327,7 +327,7 @@ class Result:
         return result
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a flat row per layer: nested fields become `bytes.dram`, `stall_cycles.drain`."""
+        """Return a flat row per layer; nested fields become `bytes.dram`, `details.macs_cut`."""
         rows = []
         for layer in self.layers:
             row: dict[str, Any] = {
@@ -347,6 +347,11 @@ class Result:
             }
             for name in ("stall_cycles", "bytes", "energy_pj"):
                 row |= {f"{name}.{key}": n for key, n in getattr(layer, name).items()}
+            for key, value in layer.details.items():
+                if isinstance(value, Mapping):
+                    row |= {f"details.{key}.{inner}": one for inner, one in value.items()}
+                elif not isinstance(value, list | tuple):
+                    row[f"details.{key}"] = value
             rows.append(row)
         return rows
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from simhw.accelerator import plan_mapping, simulate
 from simhw.errors import DescriptionError, MappingError, TechnologyError, TraceError
 from simhw.trace import Trace
+from simhw.workload import export, load_workload
 
 CHIP_MAPPING = "eyeriss-alexnet"
 
@@ -178,3 +182,54 @@ def test_a_choice_of_layers_must_be_one(trace: Trace, layers: list[str], message
 
 def test_a_result_shows_itself_in_a_few_lines(trace: Trace) -> None:
     assert len(repr(simulate("eyeriss", trace))) < 20_000
+
+
+# memory
+
+STACK = """\
+name: stack
+input: {channels: 16, height: SIZE, width: SIZE}
+layers:
+"""
+PEAKS = """\
+import sys, tracemalloc
+from simhw.accelerator import simulate
+from simhw.trace import Trace
+accelerator, *traces = sys.argv[1:]
+simulate(accelerator, "lenet_digits")  # what is imported, compiled and kept
+tracemalloc.start()
+for trace in traces:
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    simulate(accelerator, trace)
+    print(tracemalloc.get_traced_memory()[1] - before)
+"""
+
+
+def stack_of(layers: int, size: int, folder: Path) -> Path:
+    """Return a trace like VGG's inner layers: as many channels in as out, 3 x 3, each behind the last."""
+    named = "".join(
+        f"  - {{name: conv{i}, type: conv, out_channels: 16, kernel: 3, pad: 1, activation: relu}}\n"
+        for i in range(layers)
+    )
+    (folder / "stack.yaml").write_text(STACK.replace("SIZE", str(size)) + named)
+    made = export(load_workload(folder / "stack.yaml"), images=1, data="synthetic", weights="random")
+    return made.save(folder / f"{layers}-{size}.safetensors")
+
+
+@pytest.mark.parametrize(("accelerator", "grows"), [("snapea", 2.0), ("eyeriss_256", 1.1)])
+def test_memory_is_that_of_the_largest_layer_and_not_of_all(
+    accelerator: str, grows: float, tmp_path: Path
+) -> None:
+    """A layer of four times the words takes more, four times the layers no more than their counts."""
+    traces = [stack_of(layers, size, tmp_path) for layers, size in ((3, 64), (3, 128), (12, 128))]
+    root = Path(__file__).parent.parent
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAKS, accelerator, *map(str, traces)],
+        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    small, large, deep = map(int, ran.stdout.split())
+    assert large > grows * small
+    kept = 9 * (16 * 128 * 128 * 2)  # bytes of the outputs of nine layers more
+    assert deep < large + kept / 2
+    assert deep < 1.3 * large

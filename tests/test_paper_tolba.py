@@ -288,7 +288,7 @@ def test_table_4_has_accuracies_where_the_images_are(monkeypatch: pytest.MonkeyP
     (paper,) = reproduce("tolba.table4")
     items = {item["id"]: item for item in paper["items"]}
     verdicts = [items[f"table4.{case}.accuracy"]["verdict"] for case in cases]
-    assert verdicts == ["differs", "differs", "exact", "differs", "differs"]
+    assert verdicts == ["differs"] * 5  # one is alike by coincidence
     assert asked == [
         f"tolba_table4_{name}" for name in ("baseline", "inference", "train8", "train16", "train32")
     ]

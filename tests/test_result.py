@@ -248,6 +248,20 @@ def test_csv_has_a_row_per_layer_and_a_column_per_cause_level_and_component(tmp_
     assert float(first["seconds"]) == 120 / 200e6
 
 
+def test_csv_has_what_a_dataflow_says_of_its_own():
+    lost = {"lockstep": 7, "barrier": 0}
+    details = {"macs_cut": 3, "termination": "off: no ReLU follows", "lost_lane_cycles": lost, "list": [1]}
+    made = replace(result(), layers=(replace(result().layers[0], details=details), result().layers[1]))
+    first, second = csv.DictReader(io.StringIO(made.to_csv()))
+    assert (first["details.macs_cut"], second["details.macs_cut"]) == ("3", "")
+    assert first["details.termination"] == "off: no ReLU follows"
+    assert (first["details.lost_lane_cycles.lockstep"], first["details.lost_lane_cycles.barrier"]) == (
+        "7",
+        "0",
+    )
+    assert "details.list" not in first
+
+
 def test_a_data_frame_without_pandas_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError) as caught:
@@ -429,6 +443,9 @@ def test_a_strict_comparison_objects_to_outputs_that_differ_or_were_not_looked_a
         (16.5, 16.5 * 1.06, {"tolerance": 0.06}, "within"),
         (16.5, 17.6, {"digits": 1, "tolerance": 0.06}, "differs"),
         (16.5, 17.6, {"tolerance": None}, "differs"),
+        (-26, -26.09, {"tolerance": None, "digits": 0}, "differs"),  # alike by coincidence
+        (16.5, 16.5, {"tolerance": None}, "differs"),
+        (0, 0, {}, "exact"),
         (16.5, None, {}, "data not at hand"),
         (None, 16.5, {}, "not readable in the copy"),
         (50.2, 69.2, {"inconsistent": True, "why": "tables disagree"}, "printed value inconsistent"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from simhw.accelerator import simulate
 from simhw.description import load_accelerator
+from simhw.description.tunings import load_tuning, orderings
 from simhw.errors import DescriptionError, TuningError
 from simhw.reports.table import result_text
 from simhw.trace import Trace
+from simhw.tuning import evaluate, network_of
 from simhw.workload import export, load_workload
 
 DATA = os.environ.get("SIMHW_DATA")
@@ -35,16 +39,16 @@ def test_exact_mode_changes_no_output_of_a_real_network(name: str, signed: str) 
     assert sum(layer.details["macs_cut"] for layer in result.layers) > 0
 
 
-@pytest.mark.parametrize("negatives", ["original", "magnitude"])
-def test_the_largest_negatives_first_stop_no_later(negatives: str) -> None:
-    cut = {
-        order: sum(
-            layer.details["macs_cut"]
-            for layer in simulate("snapea", TRACE, overrides={"options.negatives": order}).layers
-        )
-        for order in ("original", negatives)
-    }
-    assert cut[negatives] >= cut["original"]
+def test_the_largest_negatives_first_stop_earlier_in_every_layer_that_stops() -> None:
+    original, magnitude = (
+        [
+            x.details["macs_cut"]
+            for x in simulate("snapea", TRACE, overrides={"options.negatives": order}).layers
+        ]
+        for order in ("original", "magnitude")
+    )
+    assert all(later > earlier for earlier, later in zip(original[:4], magnitude[:4], strict=True))
+    assert original[4] == magnitude[4] == 0  # no ReLU follows
 
 
 def test_engines_agree_on_a_tuned_network() -> None:
@@ -63,7 +67,10 @@ def test_predictions_cut_more_and_are_booked() -> None:
     assert tuned.layers[0].details["termination"] == "predictive"
     assert tuned.layers[0].details["windows_stopped_by_prediction"] > 0
     assert sum(x.macs_executed for x in tuned.layers) < sum(x.macs_executed for x in exact.layers)
-    assert tuned.digests["tuning"] != exact.digests.get("tuning")
+    assert "tuning" not in exact.digests
+    other = simulate("snapea", TRACE, tuning="lenet_digits-2", layers=["conv1"])
+    again = simulate("snapea", TRACE, tuning=TUNING, layers=["conv1"])
+    assert tuned.digests["tuning"] == again.digests["tuning"] != other.digests["tuning"]
     predicted = [layer for layer in tuned.layers if layer.details["termination"] == "predictive"]
     assert all("mispredictions" in layer.details for layer in predicted)
 
@@ -76,6 +83,48 @@ def test_no_output_is_further_off_than_the_largest_prediction_missed() -> None:
         assert layer.details["mispredictions"] > 0
         step = 2.0**-8  # an output's last place, by which rounding may move it
         assert layer.output_error["max"] <= layer.details["mispredicted_max"] + step
+
+
+@pytest.mark.parametrize("tuning", ["lenet_digits-1", "lenet_digits-2"])
+def test_what_a_tuning_is_measured_to_do_the_machine_does_in_a_closed_loop(tuning: str) -> None:
+    trace = export(load_workload(TRACE), images=12, first=40, data="digits")
+    measured, ran = evaluate(tuning, trace), simulate("snapea", trace, tuning=tuning, closed_loop=True)
+    exact = simulate("snapea", trace, closed_loop=True)
+    assert ran.accuracy == measured.accuracy
+    assert exact.accuracy == measured.exact_accuracy
+    for one, layer, alone in zip(measured.layers, ran.layers, exact.layers, strict=True):
+        assert (one.name, one.macs, one.exact_macs) == (layer.name, layer.macs_executed, alone.macs_executed)
+        assert one.whole_macs == layer.macs
+        if not one.predictive_filters:
+            assert layer.details["termination"] != "predictive"
+            continue
+        stopped = layer.details["windows_stopped_by_prediction"]
+        assert stopped == one.true_negatives + one.false_negatives > 0
+        assert layer.details["mispredictions"] == one.false_negatives
+        assert layer.details["positive_windows"] == one.positives
+
+
+def test_what_a_tuning_puts_out_is_what_the_machine_puts_out() -> None:
+    """Layer by layer, all of a network's layers reading what was mispredicted before them."""
+    trace = export(load_workload(TRACE), images=5, first=7, data="digits")
+    loaded: Any = load_tuning(TUNING, trace)  # type: ignore[arg-type]
+    network = network_of(trace)
+    seen: dict[str, Any] = {}
+    ordered = {name: network.by_name[name].exact for name in network.stopping} | orderings(loaded, network)
+    network.predictions(
+        ordered, lambda layer, out: seen.update({layer.name: np.where(out.predicted, 0, out.outputs)})
+    )
+    for layer in simulate("snapea", trace, tuning=TUNING, closed_loop=True).layers:
+        expected = trace.layer(layer.name).expected.astype(np.float64)
+        apart = abs(seen[layer.name].reshape(expected.shape) - expected)
+        step = 2.0 ** -trace.layer(layer.name).formats["expected"].fraction
+        if layer.output_matches:
+            assert not apart.any()
+        else:
+            assert layer.output_error == {
+                "max": apart.max() * step,
+                "mean": pytest.approx(apart.mean() * step),
+            }
 
 
 def test_a_tuning_needs_a_machine_that_predicts() -> None:

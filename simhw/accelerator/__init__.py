@@ -324,6 +324,7 @@ class _Run:
         self.multipliers = sum(role.get("multipliers", 0) for role in self.structure.values())
         self.grouped: list[dict[str, int]] = []
         self.timeline: list[tuple[str, str, str, int, int]] = []
+        self.feeds_on = False  # whether what a layer puts out is read by another
         self.outputs: dict[str, Array] = {}
 
     def phase(self, phase: Phase) -> list[LayerResult]:
@@ -345,7 +346,7 @@ class _Run:
             (layer.name, s.unit, s.what, s.start_cycle, s.end_cycle) for s in sim.timeline or ()
         ]
         output = outcome.outputs.get(layer.name) if self.values else None
-        if output is not None:
+        if output is not None and self.feeds_on:
             self.outputs[layer.name] = output
         return [self._layer_result(layer, phase, sim, outcome, grouped, output)]
 
@@ -387,6 +388,7 @@ class _Run:
         self, plan: Iterable[Phase], layers: int, done: list[LayerResult], progress: Progress | None
     ) -> float | None:
         """Let the reference model run the network, with the machine in place of its layers."""
+        self.feeds_on = True
         by_layer = {phase.layers[0].name: phase for phase in plan}
 
         def on_machine(phase: Phase) -> Callable[[Array], Array]:

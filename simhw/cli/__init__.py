@@ -471,25 +471,29 @@ def tune_(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a search that was broken off.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Search for nothing: measure again what FILE holds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
     from simhw.cli import tune as tuning
     from simhw.reports.table import listing
-    from simhw.tuning import tune
+    from simhw.tuning import measure_again, tune
 
     _data_folder(data)
     read, files, journal = tuning.read_recipe(recipe, output)
+    if measure and resume:
+        raise SimhwError("tune: --measure searches for nothing that --resume could go on with; name one")
     with _progress("tune") as progress:
-        tuned = tune(
-            read,
-            data=data,
-            files=files,
-            journal=journal,
-            resume=resume,
-            command=tuning.command_of(recipe, output),
-            progress=progress,
-        )
+        if measure:
+            tuned = measure_again(read, files, data=data, progress=progress)
+        else:
+            command = tuning.command_of(recipe, output)
+            tuned = tune(
+                read, data=data, files=files, journal=journal, resume=resume, command=command,
+                progress=progress,
+            )  # fmt: skip
     if as_json:
         _print_json(tuning.as_data(tuned))
     else:
@@ -521,7 +525,8 @@ def compare(
         bool, typer.Option("--strict", help="Exit 1 where weights or outputs are not the same.")
     ] = False,
     causes: Annotated[
-        bool, typer.Option("--causes", help="Also say by what each cause multiplies a speedup.")
+        bool,
+        typer.Option("--causes", help="Also say by what each cause multiplies a speedup, by convention."),
     ] = False,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also compare layer by layer.")] = False,
     settings: Settings = None,
@@ -541,7 +546,13 @@ def compare(
     from simhw.cli.inventory import comparison_csv, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
-    from simhw.reports.table import breakdown_table, by_layer_table, causes_tables, comparison_table
+    from simhw.reports.table import (
+        CAUSES_NOTE,
+        breakdown_table,
+        by_layer_table,
+        causes_tables,
+        comparison_table,
+    )
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
@@ -572,7 +583,8 @@ def compare(
         tables = [comparison_table(compared), *([rest] if rest.rows else [])]
         tables += [by_layer_table(compared)] if by_layer else []
         tables += causes_tables(compared) if causes else []
-        print("\n\n".join(table.text() for table in tables))
+        notes = [CAUSES_NOTE] if causes and len(results) > 1 else []
+        print("\n\n".join([*(table.text() for table in tables), *notes]))
     if output is not None:
         _say(f"wrote {output}")
     if strict and (differences := compared.differences()):

@@ -42,12 +42,13 @@ def rows(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
     found = []
     for one in tuned:
         reached, measured = one.tuning.reached, one.measured
-        row = {
-            "tuning": one.tuning.name,
-            "loss": reached["loss"],
-            "macs_of_exact": round(reached["macs"] / reached["exact_macs"], 4),
-            "macs_of_all": round(reached["macs"] / reached["whole_macs"], 4),
-        }
+        row: dict[str, Any] = {"tuning": one.tuning.name}
+        if "macs" in reached:  # of one written by hand nothing is known
+            row |= {
+                "loss": reached["loss"],
+                "macs_of_exact": round(reached["macs"] / reached["exact_macs"], 4),
+                "macs_of_all": round(reached["macs"] / reached["whole_macs"], 4),
+            }
         if measured is not None:
             low, high = measured.agreement_interval
             row |= {

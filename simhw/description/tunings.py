@@ -1,18 +1,21 @@
 """Tuning files: the (Th, N) by which each filter of a network predicts that a sum ends below zero.
 
     kind: speculation
-    version: 1
+    version: 2
     name: lenet_digits-1
     workload: lenet_digits
-    digests: {network: 1f…, weights: 9c…}
+    digests: {network: 1f…, weights: 9c…, layers: 07…}
+    filters: 3
     layers:
       conv1:
         thresholds: [0.125, -0.5, 0]
         groups: [4, 2, 1]
 
 A threshold is a real number in the units of the layer's sums, its bias included; a number of groups is how
-many products are looked at before it. (0, 1) leaves a filter in exact mode. `recipe`, `reached` and `made`
-say how the file came to be, and are read by nobody.
+many products are looked at before it. (0, 1) leaves a filter in exact mode. `filters` is how many filters
+`layers` has, so that a file which was cut short is known; `digests.layers`, left out of a file written by
+hand, is the digest of what they say. `recipe`, `reached` and `made` say how the file came to be; `reached`
+what it does to a network.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,8 +39,17 @@ from simhw.transforms.sign_order import Ordering
 from simhw.yamlfile import Document, Place, read, show
 
 TUNINGS = "accelerators/tunings"
-KIND, VERSION = "speculation", 1
+KIND, VERSION = "speculation", 2
 DIGESTS = ("network", "weights")
+OLD = (
+    "is 1, of files that do not say how many filters they have; wants 2: make it again with 'simhw tune', "
+    "or write 2 and 'filters: {filters}' if it is whole"
+)
+EDITED = (
+    "is not that of the layers: they were changed after the file was written; make it again with "
+    "'simhw tune', or remove digests.layers to use it as it is"
+)
+TENTHS = 10  # of a layer's positive outputs, by which mispredictions are told
 LAYERS = "a mapping of layers (conv1: {thresholds: […], groups: […]})"
 WIDTH = 100
 
@@ -79,6 +91,9 @@ class Speculation:
         exact = zip(self.thresholds, self.groups, strict=True)
         return sum(pair != speculation.EXACT for pair in exact)
 
+    def to_dict(self) -> dict[str, list[Any]]:
+        return {"thresholds": list(self.thresholds), "groups": list(self.groups)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
@@ -117,26 +132,24 @@ class Tuning:
             "version": VERSION,
             "name": self.name,
             "workload": self.workload,
-            "digests": dict(self.digests),
+            "digests": {**self.digests, "layers": _digest_of(self.layers)},
+            "filters": sum(len(own.groups) for own in self.layers.values()),
             "recipe": dict(self.recipe),
             "reached": dict(self.reached),
             "made": dict(self.made),
-            "layers": {
-                name: {"thresholds": list(own.thresholds), "groups": list(own.groups)}
-                for name, own in self.layers.items()
-            },
+            "layers": {name: own.to_dict() for name, own in self.layers.items()},
         }
 
     def to_yaml(self) -> str:
         """Return the text of the tuning's file."""
         head = self.to_dict()
         layers = head.pop("layers")
-        text = "".join(
-            f"{name}: {_flow(head.pop(name))}\n" for name in ("kind", "version", "name", "workload")
-        )
-        for name, fields in head.items():
-            if fields:
-                text += f"{name}:\n" + "".join(f"  {key}: {_flow(one)}\n" for key, one in fields.items())
+        text = ""
+        for name, value in head.items():
+            if not isinstance(value, Mapping):
+                text += f"{name}: {_flow(value)}\n"
+            elif value:
+                text += f"{name}:\n" + "".join(_field(key, one, "  ") for key, one in value.items())
         text += "layers:\n" if layers else "layers: {}\n"
         for name, own in layers.items():
             text += f"  {_flow(name)}:\n"
@@ -165,21 +178,22 @@ def load_tuning(
     else:
         source = shipped.find(TUNINGS, tuning, ".yaml", TuningError)
         document = read(source, TuningError, "a tuning")
+    _refuse_old(document)
     _check_head(document)
     for name in document.mapping(("layers",), LAYERS) if "layers" in document.value else ():
         _check_layer(document, ("layers", name))
+    _check_measured(document)
     if network is not None and not document.is_faulty:
         _check_against(document, network)
+    if not document.is_faulty:
+        _check_whole(document)
     document.finish()
     given = document.value
     return Tuning(
         name=given["name"],
         workload=given["workload"],
-        digests=given["digests"],
-        layers={
-            name: Speculation(tuple(float(x) for x in own["thresholds"]), tuple(own["groups"]))
-            for name, own in given["layers"].items()
-        },
+        digests={name: given["digests"][name] for name in DIGESTS},
+        layers=_layers_of(given),
         **{part: given.get(part, {}) for part in ("recipe", "reached", "made")},
         source=source,
     )
@@ -205,9 +219,52 @@ def digests_of(network: TunedNetwork) -> dict[str, str]:
     return {"network": network.digests["network"], "weights": weights.hexdigest()}
 
 
+def _layers_of(given: Mapping[str, Any]) -> dict[str, Speculation]:
+    return {
+        name: Speculation(tuple(float(x) for x in own["thresholds"]), tuple(own["groups"]))
+        for name, own in given["layers"].items()
+    }
+
+
+def _digest_of(layers: Mapping[str, Speculation]) -> str:
+    """Return the SHA-256 of what layers say, however the file writes the numbers."""
+    said = [
+        [name, [limit + 0.0 for limit in own.thresholds], list(own.groups)]  # -0 is 0
+        for name, own in layers.items()
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _refuse_old(document: Document) -> None:
+    """Say in one line what a file of the first version wants."""
+    given = document.value
+    if given.get("kind") == KIND and type(given.get("version")) is int and given["version"] == 1:
+        layers = given.get("layers")
+        own = [one for one in layers.values() if isinstance(one, dict)] if isinstance(layers, dict) else []
+        filters = sum(len(one["groups"]) for one in own if isinstance(one.get("groups"), list))
+        document.fault(("version",), OLD.format(filters=filters))
+        document.finish()
+
+
+def _check_whole(document: Document) -> None:
+    """Look for layers that are missing or not as they were written, in a file that is well formed."""
+    given = document.value
+    filters = sum(len(own["groups"]) for own in given["layers"].values())
+    if given["filters"] != filters:
+        text = (
+            f"is {given['filters']}, and layers have {filters}: the file was cut short, or a layer added or "
+            "left out; wants the number of its thresholds"
+        )
+        document.fault(("filters",), text)
+    elif "layers" in given["digests"] and given["digests"]["layers"] != _digest_of(_layers_of(given)):
+        document.fault(("digests", "layers"), EDITED)
+
+
 def _check_head(document: Document) -> None:
     given = document.value
-    known = ("kind", "version", "name", "workload", "digests", "recipe", "reached", "made", "layers")
+    known = (
+        "kind", "version", "name", "workload", "digests", "filters", "recipe", "reached", "made", "layers"
+    )  # fmt: skip
     document.unknown_fields((), known)
     wants = {
         "kind": f"{KIND!r}",
@@ -215,6 +272,7 @@ def _check_head(document: Document) -> None:
         "name": "a name",
         "workload": "a name",
         "digests": "a mapping of digests (network: …, weights: …)",
+        "filters": "how many filters the layers have",
         "layers": LAYERS,
     }
     for name in wants:
@@ -226,14 +284,17 @@ def _check_head(document: Document) -> None:
     for name in ("name", "workload"):
         if name in given and not _is_text(given[name]):
             document.fault((name,), f"wants a name, got {show(given[name])}")
+    if "filters" in given and (type(given["filters"]) is not int or given["filters"] < 0):
+        document.fault(("filters",), f"wants a whole number of at least 0, got {show(given['filters'])}")
     for name in ("recipe", "reached", "made"):
         if name in given:
             document.mapping((name,), "a mapping")
     if "digests" in given:
         digests = document.mapping(("digests",), wants["digests"])
         if digests:
-            document.unknown_fields(("digests",), DIGESTS)
-        for name in DIGESTS if isinstance(given["digests"], dict) else ():
+            document.unknown_fields(("digests",), (*DIGESTS, "layers"))
+        asked = (*DIGESTS, "layers") if "layers" in digests else DIGESTS
+        for name in asked if isinstance(given["digests"], dict) else ():
             if not _is_text(digests.get(name)):
                 document.fault(("digests", name), f"wants a SHA-256 in hex, got {show(digests.get(name))}")
 
@@ -267,8 +328,66 @@ def _check_value(document: Document, place: Place, value: Any, is_count: bool) -
     if is_count:
         if type(value) is not int or value < 1:
             document.fault(place, f"wants a whole number of at least 1, got {show(value)}")
-    elif type(value) not in (int, float) or not math.isfinite(value):
+    elif not _is_number(value):
         document.fault(place, f"wants a finite number, got {show(value)}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that is finite as a float: a whole one may have hundreds of digits."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
+
+
+def _is_list(value: Any, lengths: tuple[int, ...]) -> bool:
+    return isinstance(value, list) and len(value) in lengths and all(map(_is_share, value))
+
+
+_COUNT, _SHARE = (_is_count, "a whole number of at least 0"), (_is_share, "a share from 0 to 1")
+MEASURED: dict[str, tuple[Callable[[Any], bool], str]] = {  # under reached.measured: what `evaluate` found
+    "images": _COUNT,
+    "exact_accuracy": _SHARE,
+    "accuracy": _SHARE,
+    "agreement": _SHARE,
+    "agreement_interval": (
+        lambda value: _is_list(value, (2,)) and value[0] <= value[1],
+        "two shares from 0 to 1, the smaller first",
+    ),
+    "whole_macs": _COUNT,
+    "exact_macs": _COUNT,
+    "macs": _COUNT,
+    "predictive_share": _SHARE,
+    "true_negative_rate": _SHARE,
+    "false_negative_rate": _SHARE,
+    "small_share": _SHARE,
+    "mispredictions": (
+        lambda value: _is_list(value, (0, TENTHS)),
+        f"{TENTHS} shares from 0 to 1, or none",
+    ),
+}
+
+
+def _check_measured(document: Document) -> None:
+    """Look at what is said to have been measured; all of it may be left out."""
+    reached = document.value.get("reached")
+    if not isinstance(reached, dict) or "measured" not in reached:
+        return
+    place = ("reached", "measured")
+    measured = document.mapping(place, f"a mapping ({', '.join(MEASURED)})")
+    if measured:
+        document.unknown_fields(place, MEASURED)
+    for name, (check, wants) in MEASURED.items():
+        if name in measured and not check(measured[name]):
+            document.fault((*place, name), f"wants {wants}, got {show(measured[name])}")
 
 
 def _check_against(document: Document, network: TunedNetwork) -> None:
@@ -295,6 +414,10 @@ def _check_against(document: Document, network: TunedNetwork) -> None:
             if len(own[part]) != filters:
                 text = f"{len(own[part])} given; wants {filters}, one for each filter"
                 document.fault((*place, part), text)
+        fraction = layers[name].formats["bias"].fraction
+        for i, limit in enumerate(own["thresholds"]):
+            if not speculation.has_place(limit, fraction):
+                document.fault((*place, "thresholds", i), speculation.no_place(float(limit), fraction))
         for i, count in enumerate(own["groups"]):
             if count > size:
                 text = f"is {count}; wants 1 to {size}, the weights of the filter"
@@ -315,6 +438,16 @@ def _flow(value: Any) -> str:
         plain = value[0].isalpha() and value.lower() not in ("true", "false", "null")
         return value if plain else json.dumps(value)
     return json.dumps(value)
+
+
+def _field(name: str, value: Any, indent: str) -> str:
+    """Return a field as YAML, on one line if it is not too long for one."""
+    line = f"{indent}{_flow(name)}: {_flow(value)}"
+    if isinstance(value, Mapping) and len(line) > WIDTH:
+        return f"{indent}{_flow(name)}:\n" + "".join(
+            _field(key, one, f"{indent}  ") for key, one in value.items()
+        )
+    return f"{line}\n"
 
 
 def _listed(start: str, values: list[Any]) -> str:

@@ -201,6 +201,12 @@ def by_layer_table(comparison: Comparison) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
+CAUSES_NOTE = (
+    "each cause has its share of the logarithm, by convention; what is gained without one is measured by "
+    "running without it"
+)
+
+
 def causes_tables(comparison: Comparison) -> list[Table]:
     """Return, for each result but the first, what multiplies to its speedup."""
     first, *others = comparison.results

@@ -35,7 +35,7 @@ class Ordering:
 
     @property
     def index_bits(self) -> int:
-        """Bits of the index stored beside each weight: enough to tell a filter's weights apart."""
+        """Bits of the index beside each weight: enough to tell a filter's weights apart, and at least one."""
         return max(self.order.shape[1] - 1, 1).bit_length()
 
     @property

@@ -7,6 +7,7 @@ after these N products is taken to end below zero. (Th, N) = (0, 1) marks a filt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -80,6 +81,19 @@ def speculation_set(weights: np.ndarray, groups: int) -> np.ndarray:
     return ascending[np.where(abs(values[starts]) >= abs(values[highest]), starts, highest)]
 
 
+def has_place(threshold: float, fraction: int) -> bool:
+    """Whether a sum of 64 bits with so many binary places can hold a threshold."""
+    try:
+        return -(1 << 63) <= math.ldexp(threshold, fraction) < 1 << 63
+    except OverflowError:  # past the largest of floats
+        return False
+
+
+def no_place(threshold: float, fraction: int) -> str:
+    """Say that it cannot."""
+    return f"{threshold} has no place in a sum of 64 bits with {fraction} binary places"
+
+
 def _checked(
     thresholds: Sequence[float] | np.ndarray,
     groups: Sequence[int] | np.ndarray,
@@ -110,8 +124,8 @@ def _wrong_filters(thresholds: np.ndarray, groups: np.ndarray, size: int, fracti
     for m, (limit, count) in enumerate(zip(thresholds.tolist(), groups.tolist(), strict=True)):
         if not np.isfinite(limit):
             yield f"{m}: threshold: is {limit}; wants a finite number"
-        elif not -(1 << 63) <= np.ldexp(float(limit), fraction) < 1 << 63:
-            yield f"{m}: threshold: {limit} has no place in a sum of 64 bits with {fraction} binary places"
+        elif not has_place(limit, fraction):
+            yield f"{m}: threshold: {no_place(limit, fraction)}"
         if not np.isfinite(count) or count != int(count):
             yield f"{m}: groups: is {count}; wants a whole number"
         elif not 1 <= count <= size:

@@ -3,7 +3,7 @@
 from simhw.tuning.measure import Exact, Measured, MeasuredLayer, evaluate, run_exact, wilson
 from simhw.tuning.network import Images, Network, network_of
 from simhw.tuning.recipe import RECIPES, Recipe, load_recipe
-from simhw.tuning.tune import Tuned, tune
+from simhw.tuning.tune import Tuned, measure_again, tune
 
 __all__ = [
     "RECIPES",
@@ -16,6 +16,7 @@ __all__ = [
     "Tuned",
     "evaluate",
     "load_recipe",
+    "measure_again",
     "network_of",
     "run_exact",
     "tune",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from simhw.description import Tuning, load_tuning
-from simhw.description.tunings import orderings
+from simhw.description.tunings import TENTHS, orderings
 from simhw.errors import TuningError
 from simhw.trace import Trace
 from simhw.tuning.network import Images, Network, NetworkLayer, Outcome, network_of
@@ -21,7 +21,6 @@ Progress = Callable[[int, int, str], None]
 Array = np.ndarray
 NORMAL_95 = 1.959963984540054  # of the normal distribution, 2.5 % lie above
 _VALUES = 1 << 15  # outputs above zero, and zero, that 16 bits can hold
-DECILES = 10
 
 
 @dataclass(kw_only=True)
@@ -64,14 +63,14 @@ class MeasuredLayer:
         """
         if not self.false_negatives:
             return ()
-        ends = np.linspace(0, 1, DECILES + 1)
+        ends = np.linspace(0, 1, TENTHS + 1)
         below = np.interp(ends * self.positives, *self._below())
         return tuple((np.diff(below) / self.false_negatives).tolist())
 
     @property
     def small_share(self) -> float:
         """The share of mispredictions that fall on small values: the lower half of the positive outputs."""
-        return sum(self.mispredictions[: DECILES // 2])
+        return sum(self.mispredictions[: TENTHS // 2])
 
     def _below(self) -> tuple[Array, Array]:
         """Return how many positive, and mispredicted, outputs lie below each value that occurs."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import simhw
-from simhw.description import Tuning
-from simhw.description.tunings import Speculation, digests_of
+from simhw.description import Tuning, load_tuning
+from simhw.description.tunings import MEASURED, Speculation, digests_of
 from simhw.errors import TuningError
 from simhw.trace import sha256_of
 from simhw.tuning.journal import Journal
@@ -27,6 +27,8 @@ from simhw.tuning.search import (
 )
 
 Progress = Callable[[int, int, str], None]
+DIGITS = 6  # of a share that a tuning file keeps
+WANTS = "wants images (split: test, first: 500, images: 500)"
 LATER = ("measure", "steps")  # settings of a recipe that change no answer that a search keeps
 
 
@@ -80,6 +82,36 @@ def tune(
     for one, file in zip(tuned, files, strict=bool(files)):
         one.tuning.save(file)
     book.remove()
+    return tuned
+
+
+def measure_again(
+    recipe: str | Path | Recipe,
+    files: Sequence[str | Path],
+    *,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[Tuned]:
+    """Measure tunings that are there on the images that their recipe sets aside; search for nothing.
+
+    What is found takes the place of `reached.measured` in the files; all else stays as it is.
+    """
+    chosen = load_recipe(recipe)
+    if chosen.measure is None:
+        raise TuningError(f"{chosen.source or chosen.workload.name}: measure: is missing; {WANTS}")
+    given = [load_tuning(file) for file in files]
+    faults = []
+    for file, tuning in zip(files, given, strict=True):
+        made_by = {name: value for name, value in tuning.recipe.items() if name != "budget"}
+        if made_by != chosen.to_dict():
+            faults.append(f"{file}: recipe: is not that of {chosen.source or 'the one given'}; name its own")
+    if faults:
+        raise TuningError(faults)
+    exact = run_exact(chosen.workload, chosen.measure, data=data, weights=weights, progress=progress)
+    tuned = [_measured(tuning, exact, progress) for tuning in given]
+    for one, file in zip(tuned, files, strict=True):
+        one.tuning.save(file)
     return tuned
 
 
@@ -157,15 +189,12 @@ def _reached(case: Case, found: Simulated) -> dict[str, Any]:
 
 
 def _summary(measured: Measured) -> dict[str, Any]:
-    shares = {
-        "exact_accuracy": measured.exact_accuracy,
-        "accuracy": measured.accuracy,
-        "agreement": measured.agreement,
-    }
-    return {
-        "images": measured.images,
-        **{name: round(value, 6) for name, value in shares.items() if value is not None},
-        "whole_macs": measured.whole_macs,
-        "exact_macs": measured.exact_macs,
-        "macs": measured.macs,
-    }
+    """Return what a tuning file keeps of a measurement: all that is of the whole network."""
+    found = measured.to_dict()
+    return {name: _rounded(found[name]) for name in MEASURED if found[name] is not None}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, DIGITS) if isinstance(value, float) else value

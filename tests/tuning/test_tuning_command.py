@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 import simhw
 from simhw.cli import app
 from simhw.description import load_tuning
+from simhw.description.tunings import MEASURED
 from simhw.errors import DataError, TuningError
 from simhw.trace import Trace
 from simhw.tuning import load_recipe, network_of, tune
@@ -117,6 +119,14 @@ def test_the_tunings_say_how_they_were_made(tuned):
 
 def test_the_same_recipe_gives_the_same_tunings(recipe, tuned):
     assert texts(tune(recipe, command="simhw tune small.yaml -o t.yaml")) == texts(tuned)
+
+
+def test_the_file_keeps_all_that_was_measured_of_the_whole_network(tuned):
+    for one in tuned:
+        found, kept = one.measured.to_dict(), one.tuning.reached["measured"]
+        assert set(kept) == {name for name in MEASURED if found[name] is not None}
+        for name, value in kept.items():
+            assert value == pytest.approx(found[name], abs=1e-6)
 
 
 def test_images_that_are_not_there_are_told_before_the_search(recipe, tmp_path):
@@ -318,6 +328,38 @@ def test_resume_goes_on_and_without_it_an_unfinished_search_is_kept(command, rec
     Path("t.yaml.search").unlink()
     assert command("tune", recipe, "-o", "t.yaml", "--resume").exit_code == 0
     assert Path("t-5.yaml").read_text() == texts(tuned)[1]
+
+
+def test_what_was_measured_is_found_again_without_a_search(command, recipe, tuned):
+    files = [Path(f"t-{budget}.yaml") for budget in (0, 5, 20)]
+    for one, file in zip(tuned, files, strict=True):
+        reached = {name: value for name, value in one.tuning.reached.items() if name != "measured"}
+        replace(one.tuning, reached=reached | {"measured": {"images": 3}}).save(file)
+    done = command("tune", recipe, "-o", "t.yaml", "--measure", "--json")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [f"wrote {file}" for file in files]
+    assert [file.read_text() for file in files] == texts(tuned)
+    assert json.loads(done.stdout)[2]["measured"] == tuned[2].measured.to_dict()
+
+
+def test_what_cannot_be_measured_again_is_told(command, recipe, tuned):
+    def told(*words):
+        done = command("tune", *words)
+        return done.exit_code, done.stderr.splitlines()
+
+    assert told(recipe, "-o", "t.yaml", "--measure", "--resume") == (
+        2, ["tune: --measure searches for nothing that --resume could go on with; name one"],
+    )  # fmt: skip
+    Path("one.yaml").write_text(RECIPE.replace("[0, 5, 20]", "5").replace("seed: 3", "seed: 4"))
+    tuned[1].tuning.save("t.yaml")
+    assert told("one.yaml", "-o", "t.yaml", "--measure") == (
+        2, ["t.yaml: recipe: is not that of one.yaml; name its own"],
+    )  # fmt: skip
+    Path("one.yaml").write_text(RECIPE.replace("measure: {images: 20}\n", "").replace("[0, 5, 20]", "5"))
+    assert told("one.yaml", "-o", "t.yaml", "--measure") == (
+        2, ["one.yaml: measure: is missing; wants images (split: test, first: 500, images: 500)"],
+    )  # fmt: skip
+    assert load_tuning("t.yaml").to_dict() == tuned[1].tuning.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from simhw import shipped
 from simhw.description import TUNINGS, Tuning, load_tuning
-from simhw.description.tunings import Speculation, digests_of, orderings
+from simhw.description.tunings import MEASURED, Speculation, digests_of, orderings
 from simhw.errors import TuningError
 from simhw.trace import Trace
 from simhw.transforms import speculation
@@ -128,17 +128,17 @@ def test_every_fault_of_a_file_has_its_line(faults_of, tuning):
     conv1 = line_of(tuning, "conv1:")
     found = faults_of(
         ("kind: speculation", "kind: mapping"),
-        ("version: 1", "version: 2"),
+        ("version: 2", "version: 3"),
         ("reached:", "reachd:"),
         ("thresholds: [0.25, 0,", "thresholds: [.nan, x,"),
         ("groups: [4, 1, 2, 25,", "groups: [0, 2.5, true,"),
     )
     thresholds, groups = (f"mine.yaml:{conv1 + n}: layers.conv1" for n in (1, 2))
     reached = line_of(tuning, "reached")
-    known = "digests, kind, layers, made, name, reached, recipe, version, workload"
+    known = "digests, filters, kind, layers, made, name, reached, recipe, version, workload"
     assert found == [
         "mine.yaml:1: kind: wants 'speculation', got 'mapping'",
-        "mine.yaml:2: version: wants 1, got 2",
+        "mine.yaml:2: version: wants 2, got 3",
         f"mine.yaml:{reached}: unknown field 'reachd'; did you mean 'reached'? known: {known}",
         f"{thresholds}.thresholds[0]: wants a finite number, got nan",
         f"{thresholds}.thresholds[1]: wants a finite number, got 'x'",
@@ -159,10 +159,11 @@ def test_what_is_missing_is_named(tmp_path, tuning):
     file = tmp_path / "mine.yaml"
     assert set(refused.value.faults) == {
         f"{file}:1: kind: is missing; wants 'speculation'",
-        f"{file}:1: version: is missing; wants 1",
+        f"{file}:1: version: is missing; wants 2",
         f"{file}:1: name: is missing; wants a name",
         f"{file}:1: workload: is missing; wants a name",
         f"{file}:1: digests: is missing; wants a mapping of digests (network: …, weights: …)",
+        f"{file}:1: filters: is missing; wants how many filters the layers have",
         f"{file}:1: reached: wants a mapping, got 3",
         f"{file}:3: layers.conv1.groups: is missing; wants a list of whole numbers, one for each filter",
         f"{file}:4: layers.conv2: wants thresholds and groups, one of each for each filter, got 7",
@@ -223,6 +224,112 @@ def test_a_tuning_in_memory_is_held_against_the_network_too(trace, tuning):
     )
 
 
+# what was cut short, changed, or made long ago
+
+
+def test_a_file_that_was_cut_at_a_layer_is_refused(tmp_path, tuning):
+    whole = tuning.to_yaml()
+    file = tmp_path / "cut.yaml"
+    file.write_text(whole[: whole.index("  conv2:")])
+    with pytest.raises(TuningError) as refused:
+        load_tuning(file)
+    assert refused.value.faults == (
+        f"{file}:{line_of(tuning, 'filters')}: filters: is 22, and layers have 6: the file was cut short, or "
+        "a layer added or left out; wants the number of its thresholds",
+    )
+
+
+def test_wherever_a_file_is_cut_it_is_refused(tmp_path, trace, tuning):
+    """At every line, and in the midst of the numbers; a line feed at the end may be missing."""
+    whole, file = tuning.to_yaml(), tmp_path / "cut.yaml"
+    last = len(whole) - 1
+    for end in {i for i in range(last) if whole[i] == "\n"} | set(range(last - 120, last - 1)):
+        file.write_text(whole[:end])
+        with pytest.raises(TuningError):
+            load_tuning(file, trace)
+
+
+def test_a_number_changed_by_hand_is_told_and_taken_without_the_digest(tmp_path, trace, tuning):
+    text = tuning.to_yaml().replace("thresholds: [0.25,", "thresholds: [0.5,")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(TuningError) as refused:
+        load_tuning(file, trace)
+    line = line_of(tuning, "layers:")
+    assert refused.value.faults == (
+        f"{file}:{line}: digests.layers: is not that of the layers: they were changed after the file was "
+        "written; make it again with 'simhw tune', or remove digests.layers to use it as it is",
+    )
+    lines = text.splitlines()
+    file.write_text("\n".join(lines[: line - 1] + lines[line:]))
+    assert load_tuning(file, trace).layers["conv1"].thresholds[0] == 0.5
+
+
+def test_one_written_by_hand_counts_its_filters_and_needs_no_digest_of_them(tmp_path, tuning):
+    network, weights = tuning.digests["network"], tuning.digests["weights"]
+    text = (
+        "kind: speculation\nversion: 2\nname: mine\nworkload: lenet_digits\n"
+        f"digests: {{network: {network}, weights: '{weights}'}}\n"
+        "filters: 6\nlayers:\n  conv1: {thresholds: [0, 0, 1, 0, 0, -0.0], groups: [1, 1, 4, 1, 1, 1]}\n"
+    )
+    (tmp_path / "hand.yaml").write_text(text)
+    read = load_tuning(tmp_path / "hand.yaml")
+    assert read.layers["conv1"].predictive == 1
+    read.save(tmp_path / "again.yaml")  # which has its digest, whatever sign a zero had
+    assert load_tuning(tmp_path / "again.yaml").layers == read.layers
+
+
+def test_a_file_of_the_first_version_is_told_in_one_line_what_it_wants(tmp_path, tuning):
+    old = tuning.to_yaml().replace("version: 2", "version: 1").replace("filters: 22\n", "")
+    file = tmp_path / "old.yaml"
+    file.write_text(old)
+    with pytest.raises(TuningError) as refused:
+        load_tuning(file)
+    assert refused.value.faults == (
+        f"{file}:2: version: is 1, of files that do not say how many filters they have; wants 2: make it "
+        "again with 'simhw tune', or write 2 and 'filters: 22' if it is whole",
+    )
+
+
+def test_what_was_measured_is_looked_at(tmp_path, tuning):
+    measured = {
+        "images": -1, "accuracy": 1.5, "agreement_interval": [0.9, 0.8], "mispredictions": [0.5, 0.5],
+        "true_negative_rate": "x", "acuracy": 0.5,
+    }  # fmt: skip
+    plain = tuning.to_dict() | {"reached": {"measured": measured}}
+    with pytest.raises(TuningError) as refused:
+        load_tuning(plain)
+    place = "tuning: reached.measured"
+    assert refused.value.faults == (
+        f"{place}: unknown field 'acuracy'; did you mean 'accuracy'? known: accuracy, agreement, "
+        "agreement_interval, exact_accuracy, exact_macs, false_negative_rate, images, macs, mispredictions, "
+        "predictive_share, small_share, true_negative_rate, whole_macs",
+        f"{place}.images: wants a whole number of at least 0, got -1",
+        f"{place}.accuracy: wants a share from 0 to 1, got 1.5",
+        f"{place}.agreement_interval: wants two shares from 0 to 1, the smaller first, got a list",
+        f"{place}.true_negative_rate: wants a share from 0 to 1, got 'x'",
+        f"{place}.mispredictions: wants 10 shares from 0 to 1, or none, got a list",
+    )
+
+
+@pytest.mark.parametrize(("written", "shown"), [("1e300", "1e+300"), ("1" + "0" * 300, "1e+300")])
+@pytest.mark.filterwarnings("error")
+def test_a_threshold_that_no_sum_can_reach_is_told_with_its_line(faults_of, tuning, trace, written, shown):
+    fraction = trace.layer("conv1").formats["bias"].fraction
+    found = faults_of(("thresholds: [0.25,", f"thresholds: [{written},"))
+    line = line_of(tuning, "conv1:") + 1
+    assert found == [
+        f"mine.yaml:{line}: layers.conv1.thresholds[0]: {shown} has no place in a sum of 64 bits with "
+        f"{fraction} binary places"
+    ]
+
+
+def test_a_threshold_beyond_all_floats_is_no_number(faults_of, tuning):
+    found = faults_of(("thresholds: [0.25,", f"thresholds: [1{'0' * 390},"))
+    place = f"mine.yaml:{line_of(tuning, 'conv1:') + 1}: layers.conv1.thresholds[0]"
+    assert found[0].startswith(f"{place}: wants a finite number, got 1000")
+
+
 def test_a_name_of_nothing_is_told_what_it_could_have_been():
     known = ", ".join(shipped.names(TUNINGS, ".yaml"))
     with pytest.raises(TuningError) as refused:
@@ -248,9 +355,33 @@ def test_shipped_tunings_have_a_threshold_for_each_filter_of_their_workload(name
         assert max(own.groups) <= shapes[layer].window
     assert tuning.reached["loss"] <= tuning.recipe["budget"]
     assert tuning.reached["macs"] <= tuning.reached["exact_macs"] <= tuning.reached["whole_macs"]
+    measured = tuning.reached["measured"]
+    assert set(measured) == set(MEASURED)
+    assert measured["images"] == tuning.recipe["measure"]["images"]
+    assert sum(measured["mispredictions"][:5]) == pytest.approx(measured["small_share"], abs=1e-5)
+    assert shipped.find(TUNINGS, name, ".yaml").read_text() == tuning.to_yaml()
     assert tuning.made["command"] == f"simhw tune {tuning.workload} -o {tuning.workload}.yaml"
     recipe = load_recipe(tuning.workload).to_dict()
     assert recipe == {key: tuning.recipe[key] for key in recipe}
+
+
+@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+def test_the_page_on_tuning_says_of_a_shipped_tuning_what_its_file_says(name):
+    reached = load_tuning(name).reached
+    measured = reached["measured"]
+    low, high = measured["agreement_interval"]
+    names = ("predictive_share", "true_negative_rate", "false_negative_rate", "small_share")
+    saved = (measured["macs"] / measured["exact_macs"], measured["macs"] / measured["whole_macs"])
+    shares = (*saved, *(measured[name] for name in names))
+    cells = (
+        f"`{name}`",
+        f"{reached['loss']:.2f}",
+        f"{100 * (measured['exact_accuracy'] - measured['accuracy']):.2f}",
+        f"{100 * measured['agreement']:.1f} ({100 * low:.1f}–{100 * high:.1f})",
+        *(f"{100 * share:.1f}" for share in shares),
+    )
+    page = Path(__file__).parents[2] / "docs" / "tuning.md"
+    assert f"| {' | '.join(cells)} |" in page.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
