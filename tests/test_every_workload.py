@@ -9,7 +9,7 @@ from simhw.accelerator import simulate
 from simhw.workload import export, load_workload
 
 MACHINES = shipped.names("accelerators", ".yaml")
-SETTINGS = dict.fromkeys(("tolba", "tolba_quadratic"), {"options.unfitted": "exact"})  # not on lines
+SETTINGS = {name: {"options.unfitted": "exact"} for name in ("tolba", "tolba_quadratic")}  # not on lines
 SMALL = [
     "cifar10_quick",
     "fc_64_32",
