@@ -139,7 +139,8 @@ def test_an_interrupted_command_says_so_and_leaves_130(command, monkeypatch):
 def test_ctrl_c_reaches_a_run(tiny, here):
     script = "\n".join(
         [
-            "import sys, time, simhw.accelerator, simhw.cli",
+            "import signal, sys, time, simhw.accelerator, simhw.cli",
+            "signal.signal(signal.SIGINT, signal.default_int_handler)",  # ignored in jobs behind a shell
             "def slow(*_, **__):",
             "    print('on', flush=True)",
             "    time.sleep(60)",

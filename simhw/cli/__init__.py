@@ -485,15 +485,19 @@ def tune_(
     read, files, journal = tuning.read_recipe(recipe, output)
     if measure and resume:
         raise SimhwError("tune: --measure searches for nothing that --resume could go on with; name one")
-    with _progress("tune") as progress:
-        if measure:
-            tuned = measure_again(read, files, data=data, progress=progress)
-        else:
-            command = tuning.command_of(recipe, output)
-            tuned = tune(
-                read, data=data, files=files, journal=journal, resume=resume, command=command,
-                progress=progress,
-            )  # fmt: skip
+    try:
+        with _progress("tune") as progress:
+            if measure:
+                tuned = measure_again(read, files, data=data, progress=progress)
+            else:
+                command = tuning.command_of(recipe, output)
+                tuned = tune(
+                    read, data=data, files=files, journal=journal, resume=resume, command=command,
+                    progress=progress,
+                )  # fmt: skip
+    except KeyboardInterrupt:
+        _say(tuning.interrupted(journal))
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json(tuning.as_data(tuned))
     else:

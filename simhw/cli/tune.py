@@ -32,6 +32,13 @@ def outputs(recipe: Recipe, output: Path) -> list[Path]:
     return [output.with_name(f"{output.stem}-{budget:g}{output.suffix}") for budget in recipe.budgets]
 
 
+def interrupted(journal: Path) -> str:
+    """Return what is said to who broke a search off."""
+    if not journal.is_file():
+        return "interrupted; nothing is left of it"
+    return f"interrupted; {journal} keeps what was found, and the same command with --resume goes on"
+
+
 def command_of(recipe: str, output: Path) -> str:
     """Return the command as a tuning keeps it: names, and no folders of this computer."""
     return f"simhw tune {Path(recipe).name} -o {output.name}"

@@ -330,6 +330,20 @@ def test_resume_goes_on_and_without_it_an_unfinished_search_is_kept(command, rec
     assert Path("t-5.yaml").read_text() == texts(tuned)[1]
 
 
+def test_a_search_that_is_broken_off_says_how_to_go_on(command, recipe, monkeypatch, tmp_path):
+    def interrupt(*_, journal, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simhw.tuning.tune", interrupt)
+    ended = command("tune", recipe, "-o", "t.yaml")
+    assert (ended.exit_code, ended.stderr) == (130, "interrupted; nothing is left of it\n")
+    Path("t.yaml.search").write_text("")
+    ended = command("tune", recipe, "-o", "t.yaml")
+    assert ended.stderr == (
+        "interrupted; t.yaml.search keeps what was found, and the same command with --resume goes on\n"
+    )
+
+
 def test_what_was_measured_is_found_again_without_a_search(command, recipe, tuned):
     files = [Path(f"t-{budget}.yaml") for budget in (0, 5, 20)]
     for one, file in zip(tuned, files, strict=True):
