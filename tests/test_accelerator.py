@@ -188,7 +188,7 @@ def test_a_result_shows_itself_in_a_few_lines(trace: Trace) -> None:
 
 STACK = """\
 name: stack
-input: {channels: 16, height: SIZE, width: SIZE}
+input: {channels: WIDE, height: SIZE, width: SIZE}
 layers:
 """
 PEAKS = """\
@@ -206,15 +206,25 @@ for trace in traces:
 """
 
 
-def stack_of(layers: int, size: int, folder: Path) -> Path:
+def stack_of(layers: int, size: int, folder: Path, channels: int = 16) -> Path:
     """Return a trace like VGG's inner layers: as many channels in as out, 3 x 3, each behind the last."""
     named = "".join(
-        f"  - {{name: conv{i}, type: conv, out_channels: 16, kernel: 3, pad: 1, activation: relu}}\n"
+        f"  - {{name: conv{i}, type: conv, out_channels: {channels}, kernel: 3, pad: 1, activation: relu}}\n"
         for i in range(layers)
     )
-    (folder / "stack.yaml").write_text(STACK.replace("SIZE", str(size)) + named)
+    text = STACK.replace("SIZE", str(size)).replace("WIDE", str(channels)) + named
+    (folder / "stack.yaml").write_text(text)
     made = export(load_workload(folder / "stack.yaml"), images=1, data="synthetic", weights="random")
-    return made.save(folder / f"{layers}-{size}.safetensors")
+    return made.save(folder / f"{layers}-{size}-{channels}.safetensors")
+
+
+def peaks_of(accelerator: str, traces: list[Path]) -> list[int]:
+    root = Path(__file__).parent.parent
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAKS, accelerator, *map(str, traces)],
+        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [int(peak) for peak in ran.stdout.split()]
 
 
 @pytest.mark.parametrize(("accelerator", "grows"), [("snapea", 2.0), ("eyeriss_256", 1.1)])
@@ -223,13 +233,14 @@ def test_memory_is_that_of_the_largest_layer_and_not_of_all(
 ) -> None:
     """A layer of four times the words takes more, four times the layers no more than their counts."""
     traces = [stack_of(layers, size, tmp_path) for layers, size in ((3, 64), (3, 128), (12, 128))]
-    root = Path(__file__).parent.parent
-    ran = subprocess.run(
-        [sys.executable, "-c", PEAKS, accelerator, *map(str, traces)],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    small, large, deep = map(int, ran.stdout.split())
+    small, large, deep = peaks_of(accelerator, traces)
     assert large > grows * small
     kept = 9 * (16 * 128 * 128 * 2)  # bytes of the outputs of nine layers more
     assert deep < large + kept / 2
     assert deep < 1.3 * large
+
+
+def test_of_ordered_weights_no_more_than_a_layer_s_are_kept(tmp_path: Path) -> None:
+    """An order takes six bytes a weight: two of the weight, four of its index."""
+    few, many = peaks_of("snapea", [stack_of(layers, 6, tmp_path, channels=128) for layers in (3, 12)])
+    assert many < few + 3 * (6 * 128 * 128 * 9)

@@ -224,7 +224,9 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )
         order = layer.ordering
         thresholds = order.thresholds
+        ranges: Any = (lows, tops)
         if lows.any():
+            ranges = None
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
             by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
@@ -234,13 +236,15 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             later = np.arange(shape.window) >= np.asarray(order.prefix)[:, None]
             thresholds = thresholds + np.where(order.prefix > 0, (raised * later).sum(axis=1), 0)
         speculates = np.asarray(order.prefix) > 0
+        predicts = bool(speculates.any())
         complete = None
-        if speculates.any():
+        if predicts:
             complete = fast.conv_accumulate(np.asarray(layer.inputs), weights, layer.bias, *geometry)
         sums, macs, stopped = fast.early_termination(
             inputs.astype(np.int16, copy=False), order.weights, order.order, bias, order.prefix,
             thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
             inclusive=self.options.test == "at_or_below", pad_value=-lows, complete=complete,
+            ranges=ranges,
         )  # fmt: skip
         details = _stopped(shape, stopped, complete, layer.formats["bias"].fraction)
         details["index_bits"] = order.storage_bits
@@ -249,8 +253,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             checked_from=np.asarray(order.negatives_from),
             speculates=speculates,
             ordered=True,
-            outputs=self._finished(layer, sums, stopped if speculates.any() else None),
-            details={"termination": "predictive" if speculates.any() else "exact"} | details,
+            outputs=self._finished(layer, sums, stopped if predicts else None),
+            details={"termination": "predictive" if predicts else "exact"} | details,
         )
 
     def _finished(self, layer: Layer, sums: Array, stopped: Array | None) -> Array:
@@ -274,7 +278,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         name = phase.layers[0].name
         played = yield from play(machine, work.rounds)
         ledger, activity = machine.sim.ledger, machine.sim.activity
-        ledger.add_grids("pes", *work.actions)
+        for booked in work.actions:
+            ledger.add_grids("pes", *booked)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
         of_pes = np.concatenate((work.pes, played.waits))

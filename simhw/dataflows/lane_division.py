@@ -22,14 +22,9 @@ Counts = NDArray[np.int64]
 Booked = tuple[Sequence[tuple[str, str]], Counts]  # names (part, what), and their counts [name, row, column]
 ON_CHIP, OFF_CHIP = "chip", "dram"
 PES = ("parking", "stream")  # why all lanes of a PE wait, without time
-LANE_ACTIONS = {
-    ("lane", "mul"): kinds.BUSY, ("lane", "add"): kinds.BUSY,
-    ("pau", "check"): kinds.CHECKS, ("pau", "predict"): kinds.PREDICTS,
-}  # fmt: skip
-LANE_CYCLES = {
-    ("lane", "busy"): kinds.BUSY, ("lane", "lockstep"): kinds.LOCKSTEP,
-    ("lane", "no_window"): kinds.NO_WINDOW,
-}  # fmt: skip
+# what lanes did, in the order of the kinds of `fast.lane_work`
+ACTIONS = ("pau", "check"), ("pau", "predict"), ("lane", "mul")
+CYCLES = ("lane", "busy"), ("lane", "lockstep"), ("lane", "no_window")
 LONG_FILTERS = {"parked": kinds.PARKS, "staged": kinds.STAGED, "restreamed": kinds.AGAIN}
 
 
@@ -38,7 +33,7 @@ class Work:
     """What a layer asks of the machine, without time."""
 
     rounds: Rounds
-    actions: Booked  # of each PE's parts
+    actions: Sequence[Booked]  # of each PE's parts
     counts: Mapping[tuple[str, str], int]  # of parts of the whole machine
     lanes: Booked  # (lane, busy or cause): cycles of each PE's lanes
     pes: Counts  # cycles of each PE, all its lanes: PES, and where
@@ -116,6 +111,9 @@ class Division:
             pooling=moves.pooling,
             outputs=moves.outputs,
             room=2 if halves else 1,
+            input_words=moves.input_words,
+            output_words=moves.output_words,
+            cycles_at_most=moves.cycles + int(by_pe[[kinds.READS, kinds.PARKING, kinds.STREAM]].sum()),
             of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
         buffers = ("weights", "indexes") if stops.ordered else ("weights",)
@@ -131,13 +129,13 @@ class Division:
             written += moves.pooled
         for buffer in buffers:
             of_pes |= {(buffer, "read"): by_pe[kinds.READS], (buffer, "write"): by_pe[kinds.DRAWN]}
-        actions = of_each_lane(by_lane, LANE_ACTIONS)
         received = int(by_pe[kinds.DRAWN].sum())
         return Work(
             rounds=rounds,
             actions=(
-                (*actions[0], *of_pes),
-                np.concatenate((actions[1], np.array(list(of_pes.values())))),
+                of_each_lane(by_lane, slice(kinds.CHECKS, kinds.BUSY + 1), ACTIONS),
+                of_each_lane(by_lane, slice(kinds.BUSY, kinds.BUSY + 1), (("lane", "add"),)),
+                (tuple(of_pes), np.array(list(of_pes.values()))),
             ),
             counts={
                 ("noc.columns", "send"): len(buffers) * int(sent),
@@ -145,7 +143,7 @@ class Division:
                 ("noc.rows", "send"): moves.carried,
                 ("noc.rows", "receive"): moves.carried * self.columns,
             },
-            lanes=of_each_lane(by_lane, LANE_CYCLES),
+            lanes=of_each_lane(by_lane, slice(kinds.BUSY, kinds.NO_WINDOW + 1), CYCLES),
             pes=by_pe[[kinds.PARKING, kinds.STREAM]],
             outputs=stops.outputs if values else None,
             details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
@@ -184,10 +182,9 @@ def _names(lanes: int, names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
     return tuple((f"{part}{lane}", what) for lane in range(lanes) for part, what in names)
 
 
-def of_each_lane(by_lane: Counts, names: Mapping[tuple[str, str], int]) -> Booked:
+def of_each_lane(by_lane: Counts, some: slice, names: tuple[tuple[str, str], ...]) -> Booked:
     """Return some kinds of what lanes did [lane, kind, row, column], under the names of each lane's parts."""
-    found = by_lane[:, list(names.values())]
-    return _names(len(by_lane), tuple(names)), found.reshape(-1, *by_lane.shape[2:])
+    return _names(len(by_lane), names), by_lane[:, some].reshape(-1, *by_lane.shape[2:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +200,9 @@ class Moves:
     writes: Counts  # of each PE's memory: inputs that come
     reads: Counts  # and inputs that it hands to its row
     pooled: Counts | None  # pooled values that each PE makes
+    input_words: int  # link words of all rounds
+    output_words: int
+    cycles: int  # of carrying and pooling in all rounds
     of_rows: RowMoves  # and the same for rows that move by themselves
 
 
@@ -258,12 +258,19 @@ def _moves(
     whole = carried * int(channels.sum())
     of_buses = words * (0 if free else 1)
     leaving = left * own.sum(axis=1)
+    inputs = on_link(by_round(words[:, 0] if spread else words.sum(axis=1), channels), on_chip[0])
+    outputs = on_link(by_round(leaving.sum(axis=1), last), on_chip[1])
+    carrying = -(-by_round(of_buses.max(axis=1), channels) // row_words)
+    pooling = by_round(-(-most.max(axis=1) // pool_words), last)
     return Moves(
         present=present.reshape(-1),
-        inputs=on_link(by_round(words[:, 0] if spread else words.sum(axis=1), channels), on_chip[0]),
-        carrying=-(-by_round(of_buses.max(axis=1), channels) // row_words),
-        pooling=by_round(-(-most.max(axis=1) // pool_words), last),
-        outputs=on_link(by_round(leaving.sum(axis=1), last), on_chip[1]),
+        inputs=inputs,
+        carrying=carrying,
+        pooling=pooling,
+        outputs=outputs,
+        input_words=int(inputs.sum()),
+        output_words=int(outputs.sum()),
+        cycles=int(carrying.sum() + pooling.sum()),
         carried=int(whole.sum()),
         writes=np.broadcast_to(whole[:, None], (rows, columns)),
         reads=reads,

@@ -47,6 +47,9 @@ class Rounds:
     pooling: Counts  # cycles
     outputs: Counts  # link words
     room: int  # units of weights that the buffers hold
+    input_words: int  # of all rounds
+    output_words: int
+    cycles_at_most: int  # of all work, one PE after another, of carrying and of pooling
     of_rows: RowMoves | None = None  # where a row goes on to its next portion without the others
 
 
@@ -67,8 +70,8 @@ def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
     """
     plain = machine["dram"].KIND == "dram_link" and machine.sim.timeline is None
     if plain and rounds.of_rows is None:
-        read = int(rounds.inputs.sum()) + int(rounds.link.sum())
-        written = int(rounds.outputs.sum())
+        read = rounds.input_words + int(rounds.link.sum())
+        written = rounds.output_words
         if _fits_int64(machine, rounds, read + written):
             return (yield from _by_recurrence(machine, rounds, read, written))
     return (yield from Schedule(machine, rounds).run())
@@ -104,7 +107,7 @@ def _fits_int64(machine: Machine, rounds: Rounds, words: int) -> bool:
     """Whether no number of the recurrence can overflow; the processes count without bound."""
     clock = machine["dram"].clock
     transactions = rounds.link.size + 2 * len(rounds.present)
-    cycles = int(rounds.work.sum() + rounds.carrying.sum() + rounds.pooling.sum())
+    cycles = rounds.cycles_at_most
     cycles += (words + transactions) * -(-clock.cycles // clock.ticks)
     cycles += transactions * machine["dram"].spec.latency_cycles
     return (cycles + words) * max(clock.cycles, clock.ticks) < 1 << 62

@@ -59,7 +59,7 @@ def early_termination_plain(
 
 def early_termination(
     inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation, groups,
-    inclusive=False, pad_value=0, complete=None, out=None, threads=None,
+    inclusive=False, pad_value=0, complete=None, out=None, threads=None, ranges=None,
 ):  # fmt: skip
     """Return `early_termination_plain` of the same arguments; inputs and weights are int16 (or int8).
 
@@ -68,7 +68,8 @@ def early_termination(
     window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
     them: then only what stopping saves is computed. `out` are arrays for the three results: without them
     new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
-    work on it, by default NUMBA_NUM_THREADS. No bias is as large as 2**61.
+    work on it, by default NUMBA_NUM_THREADS. `ranges` are `channel_ranges` of the inputs, if the caller has
+    them. No bias is as large as 2**61.
     """
     bias = np.asarray(bias)
     if max(int(bias.max(initial=0)), -int(bias.min(initial=0))) >= 1 << 61:
@@ -99,10 +100,10 @@ def early_termination(
     few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
     known = complete is not None or few
     border = np.asarray(pad_value if any(pad) else 0)
-    lows, tops = channel_ranges(inputs)
+    lows, tops = channel_ranges(inputs) if ranges is None else ranges
     tops = np.maximum(tops, border)
     packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
-    if not falls or lows.any() or border.min() < 0:
+    if not falls or lows.any() or (border.any() and border.min() < 0):
         padded = _padded(inputs, pad, pad_value)
         _by_steps(padded, *layer, *geometry, bool(inclusive), *results, threads)  # pyright: ignore
         return tuple(results)

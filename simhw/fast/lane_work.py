@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-BUSY, LOCKSTEP, NO_WINDOW, CHECKS, WINDOWS, PREDICTS = 0, 1, 2, 3, 4, 5  # rows of what each lane did
+CHECKS, PREDICTS, BUSY, LOCKSTEP, NO_WINDOW, WINDOWS = 0, 1, 2, 3, 4, 5  # rows of what each lane did
 PARKING, STREAM, READS, PARKED, TAKEN, DRAWN = 0, 1, 2, 3, 4, 5  # rows of what each PE did
 LANE_KINDS, PE_KINDS = 6, 6
 PARKS, STAGED, AGAIN = 0, 1, 2  # what becomes of filters longer than a unit
@@ -34,8 +34,8 @@ def deal_lanes_plain(
     Filters that come again keep step in any case.
 
     Returns work [rounds, steps, columns, units, rows] in cycles; int64 words [rounds, steps, columns,
-    units], weights of a unit, 0 where there is none; what lanes did, [6, rows, columns, L]: BUSY, LOCKSTEP
-    and NO_WINDOW cycles, CHECKS, WINDOWS, and windows that PREDICT; what PEs did, [6, rows, columns]: cycles
+    units], weights of a unit, 0 where there is none; what lanes did, [6, rows, columns, L]: CHECKS, windows
+    that PREDICT, BUSY, LOCKSTEP and NO_WINDOW cycles, and WINDOWS; what PEs did, [6, rows, columns]: cycles
     of PARKING and of waiting for the STREAM, weights READ, sums PARKED and TAKEN up, weights DRAWN into
     buffers; and weights sent along columns. Rounds count groups, then rows of portions, then slices.
     """
@@ -241,6 +241,7 @@ def deal_at_own_pace(
     ending, left = np.zeros(units + 1, np.int64), np.zeros(units + 1, np.int64)  # of the groups of a portion
     furthest = np.zeros((steps, turns), np.int64)
     present = np.zeros(steps, np.int64)
+    whole_unit = np.int32(min(unit, size))
     inverse = np.uint64((np.int64(1) << 32) // unit + 1)  # x // unit as a product, as long as size is allowed
     for g in range(groups):
         for c in range(columns):
@@ -277,8 +278,22 @@ def deal_at_own_pace(
                     for j in range(end):
                         paces[j] += pace[j]
                     turn, p = (0, k) if spread else divmod(n * portions, rows)
+                    b = 0
+                    while most == 1 and b < portions:  # a single group in each: those of all rows at once
+                        some = min(1 if spread else rows - p, portions - b)
+                        here_paces = pace[b : b + some]
+                        longest = np.int64(0)
+                        for j in range(here_paces.size):
+                            longest = max(longest, np.int64(here_paces[j]))
+                        furthest[step, turn] = max(furthest[step, turn], longest)
+                        own_work = work[g * turns + turn, step, c]
+                        for i in range((longest + unit - 1) // unit):
+                            low, takes = np.int32(i * unit), own_work[i, p : p + some]
+                            for j in range(takes.size):
+                                takes[j] = max(min(np.int32(here_paces[j] - low), whole_unit), np.int32(0))
+                        turn, p, b = turn + 1, 0, b + some
                     turn, p = turn - 1, p - 1 + rows
-                    for b in range(portions):
+                    for b in range(portions if most > 1 else 0):
                         p += 1
                         if p >= rows:
                             turn, p = turn + 1, p - rows
@@ -292,12 +307,7 @@ def deal_at_own_pace(
                         if longest <= unit:
                             own_work[0, p] = whole
                             continue
-                        if here_paces.size == 1:
-                            i = 0
-                            while whole > 0:
-                                own_work[i, p] = min(whole, unit)
-                                whole, i = whole - unit, i + 1
-                            continue
+                        cost = park if here_paces.size > 1 else 0  # a single group keeps its sums
                         for j in range(here_paces.size):
                             x = max(here_paces[j], np.int32(1)) - 1
                             i = np.int64(np.uint64(x) * inverse >> np.uint64(32))
@@ -305,7 +315,7 @@ def deal_at_own_pace(
                             left[i] += here_paces[j] - i * unit
                         on = np.int64(0)  # groups that go on behind a unit
                         for i in range((longest - 1) // unit, -1, -1):
-                            moves = park * (on + (on + ending[i] if i else 0))
+                            moves = cost * (on + (on + ending[i] if i else 0))
                             own_work[i, p] = left[i] + on * unit + moves
                             by_pe[PARKING, p, c] += moves
                             on += ending[i]

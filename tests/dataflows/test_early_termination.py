@@ -236,6 +236,42 @@ def test_exact_mode_changes_no_output_of_any_layer(layer: OrderedLayer, test: st
     assert_alike(machine, layer)
 
 
+CHOICES = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(EarlyTermination.Options, include_extras=True).items()
+}
+
+
+@st.composite
+def machines(draw: st.DrawFn, negatives: str) -> LaneRig:
+    """Draw any choice of options, and sizes that make each of them matter."""
+    chosen = {name: draw(st.sampled_from(words)) for name, words in CHOICES.items()} | {
+        "negatives": negatives
+    }
+    if chosen["barrier"] == "row":
+        chosen["pace"] = "own"
+        chosen["long_filters"] = draw(st.sampled_from(["parked", "staged"]))
+    small = st.integers(1, 3)
+    return rig(
+        draw(small), draw(small), EarlyTermination.Options(**chosen),
+        {"clock_mhz": draw(st.sampled_from([60, 500, 2400]))},
+        lanes=draw(st.integers(1, 4)), weight_words=draw(st.sampled_from([2, 8, 64])),
+        io_kib=draw(st.sampled_from([0.0625, 0.25])),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_engines_agree_whatever_is_chosen_and_predicted(data: st.DataObject) -> None:
+    layer = data.draw(layers())
+    filters, window = layer.shape.out_channels, layer.shape.window
+    if data.draw(st.booleans()):
+        each = {"min_size": filters, "max_size": filters}
+        layer.groups = data.draw(st.lists(st.integers(1, window), **each))
+        layer.thresholds = data.draw(st.lists(st.integers(-3000, 3000), **each))
+    assert_alike(data.draw(machines(layer.negatives)), layer)
+
+
 def one_window(weights: list[int], inputs: list[int]) -> OrderedLayer:
     layer = OrderedLayer(LayerShape.linear(1, len(weights), 1))
     layer.weights = np.array(weights, dtype=np.int16).reshape(1, -1, 1, 1)
