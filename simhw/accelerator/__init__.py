@@ -486,10 +486,13 @@ def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technol
 def _table(technology: str | Path | Technology | None) -> Technology | None:
     if technology is None or isinstance(technology, Technology):
         return technology
-    shipped = (
-        isinstance(technology, str) and technology in technology_names() and not Path(technology).exists()
-    )
+    shipped = isinstance(technology, str) and _is_shipped(technology) and not Path(technology).exists()
     return _shipped_table(str(technology)) if shipped else load_technology(technology)
+
+
+@functools.cache
+def _is_shipped(name: str) -> bool:
+    return name in technology_names()
 
 
 @functools.cache

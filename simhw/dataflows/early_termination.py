@@ -138,14 +138,19 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         if self.options.activations == "off_chip":
             return set()
         by_name = {layer.name: layer for layer in layers}
+        holds = {layer.name: self._outputs_held(layer) for layer in layers}
+        readers: dict[str, list[str]] = {}
+        for layer in layers:
+            for name in layer.fed_by or ():
+                readers.setdefault(name, []).append(layer.name)
 
         def fits(layer: Layer) -> bool:
             if layer.fed_by is None or not all(name in by_name for name in layer.fed_by):
                 return False
             if self.options.activations == "as_printed":
                 return True
-            held = sum(self._outputs_held(by_name[name]) for name in layer.fed_by)
-            return self._rounds_of(layer.shape) == 1 and held <= self.pes.half_words
+            held = sum(holds[name] for name in layer.fed_by)
+            return held <= self.pes.half_words and self._rounds_of(layer.shape) == 1
 
         kept = {layer.name for layer in layers if fits(layer)}
         before: set[str] = set()
@@ -153,7 +158,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             before = set(kept)
             for layer in layers:
                 if layer.feeds is None or not all(name in kept for name in layer.feeds):
-                    kept -= {reader.name for reader in layers if layer.name in (reader.fed_by or ())}
+                    kept.difference_update(readers.get(layer.name, ()))
         return kept
 
     def _sum_words(self, shape: LayerShape) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ class Description:
             "components": {role: _plain(_line_of(part)) for role, part in self.parts.items()},
         }
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """The sha256 of `to_dict`, folders left out: the same wherever the files lie."""
         said = self.to_dict()
