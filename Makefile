@@ -9,7 +9,10 @@ INSTALLED_DEV := $(VENV)/.simhw-installed-dev
 DEMO := out/demo
 TRACE := lenet_digits
 MACHINES := eyeriss eyeriss_256 snapea
-# one table of prices for both, so that their energies can be compared
+# the reuse array runs the same network with its weights on lines
+ON_LINES := --fit 'conv*=linear:5' --fit 'fc*=linear:4' --fit fc3=exact
+RESULTS := $(MACHINES:%=$(DEMO)/%.json) $(DEMO)/tolba.json
+# one table of prices for all, so that their energies can be compared
 PRICES := tetris_45nm
 KINDS := cycles energy operations utilization roofline timeline
 WORKERS := 2
@@ -46,19 +49,23 @@ demo: $(INSTALLED)
 		echo; $(BIN)/simhw run $$machine $(TRACE) --technology $(PRICES) \
 			--timeline $(DEMO)/$$machine.timeline.json -o $(DEMO)/$$machine.json || exit; \
 	done
+	@echo; $(BIN)/simhw trace $(TRACE) --images 8 $(ON_LINES) -o $(DEMO)/on_lines.safetensors > /dev/null
+	@echo; $(BIN)/simhw run tolba $(DEMO)/on_lines.safetensors --technology $(PRICES) \
+		--timeline $(DEMO)/tolba.timeline.json -o $(DEMO)/tolba.json
 	@echo
-	@$(BIN)/simhw compare $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/comparison.csv > $(DEMO)/comparison.txt
+	@$(BIN)/simhw compare $(RESULTS) -o $(DEMO)/comparison.csv > $(DEMO)/comparison.txt
 	@echo; cat $(DEMO)/comparison.txt; echo
 	@for kind in $(KINDS); do \
-		$(BIN)/simhw plot $(MACHINES:%=$(DEMO)/%.json) --kind $$kind -o $(DEMO)/$$kind.png || exit; \
+		$(BIN)/simhw plot $(RESULTS) --kind $$kind -o $(DEMO)/$$kind.png || exit; \
 	done
-	@$(BIN)/simhw report $(MACHINES:%=$(DEMO)/%.json) -o $(DEMO)/report.html
+	@$(BIN)/simhw report $(RESULTS) -o $(DEMO)/report.html
 	@echo
 	@echo "In $(CURDIR)/$(DEMO):"
 	@echo "  report.html            open it in a browser; all of the below on one page"
 	@echo "  comparison.txt, .csv   the table above"
 	@echo "  *.png                  $(KINDS)"
 	@echo "  *.timeline.json        drop one on https://ui.perfetto.dev"
+	@echo "  on_lines.safetensors   the network with its weights on lines, for the reuse array"
 	@echo "  *.json                 the results; simhw compare, plot and report read them"
 
 test: $(INSTALLED_DEV)

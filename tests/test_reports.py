@@ -213,10 +213,25 @@ def test_a_layers_bar_is_as_long_as_its_energy():
     assert bars_of(plot(result(), "energy")) == pytest.approx(ends)
 
 
-def test_components_beyond_the_colours_are_drawn_together_and_lose_nothing():
-    many = {f"part{i}": float(i + 1) for i in range(20)}
+def test_components_beyond_what_a_legend_holds_are_drawn_together_and_lose_nothing():
+    many = {f"part{chr(97 + i)}": float(i + 1) for i in range(20)}
     made = result(layers=(layer("conv1", 120, {}, 600, 0, energy_pj=many),))
-    assert bars_of(plot(made, "energy")) == pytest.approx([sum(many.values())])
+    figure = plot(made, "energy")
+    assert bars_of(figure) == pytest.approx([sum(many.values())])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(named) == plots.MOST_PARTS
+    assert named[-1] == "other" or "other" in named
+
+
+def test_components_that_are_numbered_are_one():
+    energy = {"pes.lane0": 1.0, "pes.lane1": 2.0, "pes.pau0": 4.0, "pes.mac": 8.0}
+    found = plots._energy_of_parts(layer("conv1", 120, {}, 600, 0, energy_pj=energy))
+    assert found == {"pes.lane*": 3.0, "pes.pau0": 4.0, "pes.mac": 8.0}
+
+
+def test_no_two_of_many_names_have_one_colour():
+    names = [f"part {i}" for i in range(3 * len(plots.COLOURS))]
+    assert len(set(plots._coloured([*names, "busy", "dram"]).values())) == len(names) + 2
 
 
 def test_a_layers_bar_is_as_long_as_its_products():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
@@ -34,6 +35,8 @@ COLOURS = (
     "#6b6ecf", "#c7bfa8",
 )  # fmt: skip
 NOTHING = "#d5dae0"
+MOST_PARTS = 18  # of a machine's energy, one below the other in a legend that can still be read
+DIGITS = "0123456789"
 # what means the same in every figure keeps its colour
 OWN_COLOURS = {
     "busy": WORK,
@@ -149,12 +152,13 @@ def _energy(compared: Comparison) -> Figure:
             "run them with the same --technology"
         )
     [unit] = units
-    names = _ordered(compared, lambda layer: layer.energy_pj)
-    shown = names if len(names) <= len(COLOURS) else names[: len(COLOURS) - 1]
+    names = _ordered(compared, _energy_of_parts)
+    shown = names if len(names) <= MOST_PARTS else names[: MOST_PARTS - 1]
 
     def parts(layer: LayerResult) -> dict[str, float]:
-        rest = sum(pj for name, pj in layer.energy_pj.items() if name not in shown)
-        amounts = {name: layer.energy_pj.get(name, 0.0) for name in shown}
+        energy = _energy_of_parts(layer)
+        rest = sum(pj for name, pj in energy.items() if name not in shown)
+        amounts = {name: energy.get(name, 0.0) for name in shown}
         return amounts if len(shown) == len(names) else amounts | {"other": rest}
 
     return _stacked(
@@ -164,6 +168,17 @@ def _energy(compared: Comparison) -> Figure:
         lambda result: words.energy(result.energy, unit),
         *((1e-12, "J") if unit == "pJ" else (1.0, "")),
     )
+
+
+def _energy_of_parts(layer: LayerResult) -> dict[str, float]:
+    """Return a layer's energy by part; those that differ by their last number alone are one: pes.lane*."""
+    numbered = Counter(name.rstrip(DIGITS) for name in layer.energy_pj if name[-1] in DIGITS)
+    found: dict[str, float] = {}
+    for name, pj in layer.energy_pj.items():
+        stem = name.rstrip(DIGITS)
+        own = f"{stem}*" if stem != name and numbered[stem] > 1 else name
+        found[own] = found.get(own, 0.0) + pj
+    return found
 
 
 def _operations(compared: Comparison) -> Figure:
@@ -469,10 +484,19 @@ def _widths(names: Sequence[str], columns: int) -> list[int]:
 
 
 def _coloured(names: Sequence[str]) -> dict[str, str]:
-    """Return a colour per name: its own if it has one, else the next that nobody owns."""
+    """Return a colour per name: its own, the next that nobody owns, or a shade of one."""
     free = [colour for colour in COLOURS if colour not in {OWN_COLOURS.get(name) for name in names}]
     others = [name for name in names if name not in OWN_COLOURS]
-    return {name: OWN_COLOURS.get(name) or free[others.index(name) % len(free)] for name in names}
+    shades = {name: _shade(free[i % len(free)], i // len(free)) for i, name in enumerate(others)}
+    return {name: OWN_COLOURS.get(name) or shades[name] for name in names}
+
+
+def _shade(colour: str, times: int) -> str:
+    """Return a colour, the second time round nearer to white, the third time to black, and so on."""
+    toward = 1.0 if times % 2 else 0.0
+    share = 0.0 if not times else 1 - 0.55 ** ((times + 1) // 2)
+    red, green, blue = ((1 - share) * part + share * toward for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _tick(value: float, unit: str = "") -> str:
