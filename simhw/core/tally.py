@@ -81,7 +81,8 @@ class Tally:
         for (instance, what), n in self._single.items():
             merged[f"{strip_indexes(instance)}.{what}"] += n
         for grid, names, counts in self._grids:
-            for path, n in zip(_paths(grid, tuple(names)), counts.sum(axis=(1, 2)).tolist(), strict=True):
+            sums = counts.reshape(len(counts), -1).sum(axis=1).tolist()
+            for path, n in zip(_paths(grid, tuple(names)), sums, strict=True):
                 merged[path] += n
         return {k: v for k, v in sorted(merged.items()) if v}
 

@@ -318,10 +318,12 @@ def _stopped(
     shape: LayerShape, stopped: Array | None, complete: Array | None, fraction: int
 ) -> dict[str, Any]:
     """Return how many windows stopped why, and what predictions missed: sums above zero taken for less."""
-    predictions = missed = most = total = 0
+    early = predictions = missed = most = total = 0
     positive = shape.outputs if complete is None else int(np.count_nonzero(complete > 0))
-    early = 0 if stopped is None else int(np.count_nonzero(stopped))
-    if stopped is not None and complete is not None:
+    if stopped is not None and complete is None:  # by sign alone: 0 or 1, counted fastest as truth values
+        early = int(np.count_nonzero(stopped.view(bool)))
+    elif stopped is not None and complete is not None:
+        early = int(np.count_nonzero(stopped))
         predictions = int(np.count_nonzero(stopped == fast.BY_PREDICTION))
         lost = complete[(stopped == fast.BY_PREDICTION) & (complete > 0)]
         missed, most, total = lost.size, int(lost.max(initial=0)), int(lost.sum())

@@ -113,7 +113,7 @@ class Division:
             room=2 if halves else 1,
             input_words=moves.input_words,
             output_words=moves.output_words,
-            cycles_at_most=moves.cycles + int(by_pe[[kinds.READS, kinds.PARKING, kinds.STREAM]].sum()),
+            cycles_at_most=moves.cycles + int(by_pe[: kinds.READS + 1].sum()),
             of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
         buffers = ("weights", "indexes") if stops.ordered else ("weights",)
@@ -144,7 +144,7 @@ class Division:
                 ("noc.rows", "receive"): moves.carried * self.columns,
             },
             lanes=of_each_lane(by_lane, slice(kinds.BUSY, kinds.NO_WINDOW + 1), CYCLES),
-            pes=by_pe[[kinds.PARKING, kinds.STREAM]],
+            pes=by_pe[kinds.PARKING : kinds.STREAM + 1],
             outputs=stops.outputs if values else None,
             details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
         )

@@ -166,6 +166,10 @@ def _share_out(work, jobs, threads):
     layer ends the process when two do), and no parallel loops need compiling. The work itself holds no
     interpreter lock.
     """
+    if threads == 1 or len(jobs) == 1:
+        for job in jobs:
+            work(*job)
+        return
     waiting = iter(jobs)  # a list's iterator may be shared by threads
     faults = []
 

@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 CHECKS, PREDICTS, BUSY, LOCKSTEP, NO_WINDOW, WINDOWS = 0, 1, 2, 3, 4, 5  # rows of what each lane did
-PARKING, STREAM, READS, PARKED, TAKEN, DRAWN = 0, 1, 2, 3, 4, 5  # rows of what each PE did
+# rows of what each PE did; the first three are its cycles but for waits that only time decides
+PARKING, STREAM, READS, PARKED, TAKEN, DRAWN = 0, 1, 2, 3, 4, 5
 LANE_KINDS, PE_KINDS = 6, 6
 PARKS, STAGED, AGAIN = 0, 1, 2  # what becomes of filters longer than a unit
 
@@ -176,7 +177,12 @@ def deal_whole(
     share = np.arange(-(-per_group // (deep * columns)) * deep * columns) < per_group
     there = share.reshape(-1, deep, columns).transpose(0, 2, 1).astype(np.int64)  # [step, column, row]
     met, dealt = groups * there.sum(axis=0), groups * there.sum(axis=(0, 2))
-    work = np.concatenate([work * there[:, :, None].astype(work.dtype)] * groups)
+    if there.all() and not spread:  # every column has as many filters
+        whole = work.reshape(len(work), 1, -1).repeat(there.size // deep, axis=1)
+        work = whole.reshape(len(work), *there.shape[:2], *work.shape[3:])
+    else:
+        work = work * there[:, :, None].astype(work.dtype)
+    work = work if groups == 1 else np.concatenate([work] * groups)
     words = np.concatenate([words * there.sum(axis=2)[..., None]] * groups)
     by_pe = by_pe * (met.T if spread else dealt)
     by_lane = by_lane * (met.T if spread else dealt)[..., None]
