@@ -134,7 +134,15 @@ Place = tuple[str, str, str]
 """Component without indexes, the name under which `parts` knows it, action."""
 
 
-Asked = tuple[Place, str, Price | NoPrice, list[str]]
+@dataclass(frozen=True)
+class _Asked:
+    """What the counts under some names cost, without the counts."""
+
+    places: Sequence[Place]
+    costs: Mapping[str, Sequence[tuple[float, Sequence[str]]]]  # by component: energy of one, and of which
+    missing: Mapping[str, Sequence[str]]  # component.action, and which counts
+    free: Mapping[str, Sequence[str]]
+    prices: Mapping[str, Price]
 
 
 class Pricer:
@@ -146,7 +154,7 @@ class Pricer:
         self._has_instances = any("[" in name for name in parts)
         self._places: dict[str, Place] = {}
         self._prices: dict[Place, Price | NoPrice] = {}
-        self._asked: dict[tuple[str, ...], list[Asked]] = {}
+        self._asked: dict[tuple[str, ...], _Asked] = {}
 
     def price(self, counts: Mapping[str, int], *, strict: bool = True) -> Priced:
         """Price counts as the function `price` does."""
@@ -155,38 +163,45 @@ class Pricer:
         if asked is None:
             asked = self._asked[keys] = self._ask(keys)
         if strict:
-            self._raise(self.faults(place for place, *_ in asked))
-        terms: dict[str, list[float]] = {}
-        missing: dict[str, int] = {}
-        free: dict[str, int] = {}
+            self._raise(self.faults(asked.places))
+
+        def count(keys: Sequence[str]) -> int:
+            return counts[keys[0]] if len(keys) == 1 else sum(counts[key] for key in keys)
+
+        energy = {
+            component: math.fsum([count(of) * cost for cost, of in costs])
+            for component, costs in asked.costs.items()
+        }
+        return Priced(
+            energy=energy,
+            total=math.fsum(energy.values()),
+            energy_unit=self.table.energy_unit,
+            unpriced={name: count(of) for name, of in asked.missing.items()},
+            free={name: count(of) for name, of in asked.free.items()},
+            prices=dict(asked.prices),
+        )
+
+    def _ask(self, keys: Iterable[str]) -> _Asked:
+        """Return the price of every place among the keys, in order, and which keys count there."""
+        by_place: dict[Place, list[str]] = {}
+        for key in keys:
+            by_place.setdefault(self._places.get(key) or self.place(key), []).append(key)
+        places = sorted(by_place)
+        costs: dict[str, list[tuple[float, list[str]]]] = {}
+        missing: dict[str, list[str]] = {}
+        free: dict[str, list[str]] = {}
         prices: dict[str, Price] = {}
-        for (component, _, _), name, cost, of in asked:
-            n = counts[of[0]] if len(of) == 1 else sum(counts[key] for key in of)
+        for place in places:
+            (component, _, action), of = place, by_place[place]
+            name, cost = f"{component}.{action}", self._price_of(place)
             if isinstance(cost, NoPrice):
-                missing[name] = missing.get(name, 0) + n
+                missing.setdefault(name, []).extend(of)
                 continue
             prices[name] = cost
-            if component in terms:
-                terms[component].append(n * cost.energy)
-            else:
-                terms[component] = [n * cost.energy]
+            costs.setdefault(component, []).append((cost.energy, of))
             if cost.status == "free":
-                free[name] = free.get(name, 0) + n
-        energy = {component: math.fsum(costs) for component, costs in terms.items()}
-        return Priced(
-            energy=energy, total=math.fsum(energy.values()), energy_unit=self.table.energy_unit,
-            unpriced=missing, free=free, prices=prices,
-        )  # fmt: skip
-
-    def _ask(self, keys: Iterable[str]) -> list[Asked]:
-        """Return for every place among the keys, in order, its price and which keys count there."""
-        of: dict[Place, list[str]] = {}
-        for key in keys:
-            of.setdefault(self._places.get(key) or self.place(key), []).append(key)
-        return [
-            (place, f"{place[0]}.{place[2]}", self._price_of(place), counted)
-            for place, counted in sorted(of.items())
-        ]
+                free.setdefault(name, []).extend(of)
+        return _Asked(places, costs, missing, free, prices)
 
     def place(self, key: str) -> Place:
         """Return where a count belongs: "pes[2,3].mac.mul" to component pes.mac, action mul."""

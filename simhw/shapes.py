@@ -6,8 +6,9 @@ R kernel_height, S kernel_width, H/W input height and width, E out_height, F out
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -48,6 +49,13 @@ class LayerShape:
         if self.out_height < 1 or self.out_width < 1:
             raise ValueError("the kernel is larger than the padded input")
 
+    def __hash__(self) -> int:  # what depends on shapes alone is kept under them, and asked for often
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
     @classmethod
     def linear(cls, batch: int, in_features: int, out_features: int) -> LayerShape:
         return cls(
@@ -71,13 +79,13 @@ class LayerShape:
     def padded_width(self) -> int:
         return self.in_width + self.pad[2] + self.pad[3]
 
-    @property
+    @functools.cached_property
     def out_height(self) -> int:
         return output_size(
             self.in_height, self.kernel_height, self.stride[0], self.pad[0], self.pad[1], self.dilation[0]
         )
 
-    @property
+    @functools.cached_property
     def out_width(self) -> int:
         return output_size(
             self.in_width, self.kernel_width, self.stride[1], self.pad[2], self.pad[3], self.dilation[1]
@@ -91,12 +99,12 @@ class LayerShape:
     def group_out_channels(self) -> int:
         return self.out_channels // self.groups
 
-    @property
+    @functools.cached_property
     def window(self) -> int:
         """Products that make one output."""
         return self.group_in_channels * self.kernel_height * self.kernel_width
 
-    @property
+    @functools.cached_property
     def outputs(self) -> int:
         return self.batch * self.out_channels * self.out_height * self.out_width
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import simhw
 from simhw import core
-from simhw.accelerator.network import Network
+from simhw.accelerator.network import network_of
 from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, Pool, dataflow_kinds, twin_kinds
 from simhw.core.machine import Machine
 from simhw.description import Description, load_accelerator, load_mapping
@@ -33,6 +33,7 @@ ENGINES = ("compiled", "stepped")
 MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word of the part's width
 
 Progress = Callable[[int, int, str], None]
+Sum = tuple[str, int, list[str]]  # of what, by what it is multiplied, and the counts that are added
 MappingSource = str | Path | Mapping[str, Mapping[str, Any]]
 
 
@@ -259,7 +260,7 @@ def _chosen_layers(
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
     orders = "sign_order" in description.transforms
     negatives = getattr(description.options, "negatives", "original")
-    network = Network(trace)
+    network = network_of(trace)
     return [
         LayerView(
             layer,
@@ -268,9 +269,7 @@ def _chosen_layers(
             negatives=negatives,
             tuning=tuned,
             inclusive=getattr(description.options, "test", None) == "at_or_below",
-            fed_by=network.fed_by(layer.name),
-            feeds=network.feeds(layer.name),
-            pool=network.pool(layer.name),
+            **network.around[layer.name],
         )
         for layer in chosen
     ]
@@ -327,7 +326,7 @@ class _Run:
         self.structure = description.structure()
         self.multipliers = sum(role.get("multipliers", 0) for role in self.structure.values())
         self.grouped: list[dict[str, int]] = []
-        self._widths: dict[str, tuple[str, str, int]] = {}  # by count: part, action, bits of a word moved
+        self._sums: dict[tuple[str, ...], tuple[list[Sum], list[Sum]]] = {}  # by the names of counts
         self.timeline: list[tuple[str, str, str, int, int]] = []
         self.feeds_on = False  # whether what a layer puts out is read by another
         self.outputs: dict[str, Array] = {}
@@ -396,19 +395,29 @@ class _Run:
 
         What moves words are reads, writes, sends and hops, at the width of the part's word.
         """
-        bits: dict[str, int] = {}
-        done: dict[str, int] = {}
-        for key, n in grouped.items():
-            if key not in self._widths:
-                part, _, action = key.rpartition(".")
-                moves = action in MOVES
-                self._widths[key] = part, action, self.parts[part]["spec"]["word_bits"] if moves else 0
-            part, action, width = self._widths[key]
-            if width:
-                bits[part] = bits.get(part, 0) + n * width
+        names = tuple(grouped)
+        found = self._sums.get(names)
+        if found is None:
+            found = self._sums[names] = self._sums_of(names)
+        moved, done = (
+            {what: factor * sum(grouped[name] for name in of) for what, factor, of in sums} for sums in found
+        )
+        return {part: bits // 8 for part, bits in moved.items()}, done
+
+    def _sums_of(self, names: Iterable[str]) -> tuple[list[Sum], list[Sum]]:
+        """Return of which counts the bits are made that each part moves, and what else was done."""
+        moved: dict[str, list[str]] = {}
+        done: dict[str, list[str]] = {}
+        for name in names:
+            part, _, action = name.rpartition(".")
+            if action in MOVES:
+                moved.setdefault(part, []).append(name)
             else:
-                done[action] = done.get(action, 0) + n
-        return {part: n // 8 for part, n in bits.items()}, done
+                done.setdefault(action, []).append(name)
+        widths = {part: self.parts[part]["spec"]["word_bits"] for part in moved}
+        return [(part, widths[part], of) for part, of in moved.items()], [
+            (action, 1, of) for action, of in done.items()
+        ]
 
     def closed_loop(
         self, plan: Iterable[Phase], layers: int, done: list[LayerResult], progress: Progress | None
@@ -467,7 +476,7 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
         return None, None
     expected = np.asarray(layer.expected)
     form = layer.formats["expected"]
-    if not form.is_float and output.shape == expected.shape and bool((output == expected).all()):
+    if not form.is_float and output.shape == expected.shape and np.array_equal(output, expected):
         return True, None
     off = np.abs(output.astype(np.float64) - expected) * 2.0**-form.fraction
     error = {"max": float(off.max()), "mean": float(off.mean())}
@@ -476,7 +485,7 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:
     pricer = Pricer(result.parts, table)
-    pricer.refuse_unpriced(key for counts in grouped for key in counts)
+    pricer.refuse_unpriced(key for keys in {tuple(counts): None for counts in grouped} for key in keys)
     priced = [pricer.price(counts, strict=False) for counts in grouped]
     return result.with_energy(
         [p.energy for p in priced], table.energy_unit, table.name, technology_digest=table.digest

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import TypedDict
+
 from simhw.core.dataflow import Pool
 from simhw.reference.graph import Graph
 from simhw.reference.ops import Node
 from simhw.trace import Trace
 
+_KNOWN: weakref.WeakKeyDictionary[Trace, Network] = weakref.WeakKeyDictionary()
 HANDS_ON = ("maxpool", "avgpool", "globalavgpool", "concat", "flatten")  # what may lie between two layers
+
+
+class Around(TypedDict):
+    """What lies around a layer, see the methods of `Network`."""
+
+    fed_by: tuple[str, ...] | None
+    feeds: tuple[str, ...] | None
+    pool: Pool | None
 
 
 class Network:
@@ -23,6 +35,10 @@ class Network:
         for node in self.graph.nodes:
             for name in node.inputs:
                 self.readers.setdefault(name, []).append(node)
+        self.around = {
+            name: Around(fed_by=self.fed_by(name), feeds=self.feeds(name), pool=self.pool(name))
+            for name in self.layers
+        }
 
     def fed_by(self, layer: str) -> tuple[str, ...] | None:
         """Return the layers whose outputs reach this one, or None if anything else does."""
@@ -75,3 +91,11 @@ class Network:
             height=height,
             width=width,
         )
+
+
+def network_of(trace: Trace) -> Network:
+    """Return a trace's network, built when first asked for and kept as long as the trace is."""
+    found = _KNOWN.get(trace)
+    if found is None:
+        found = _KNOWN[trace] = Network(trace)
+    return found

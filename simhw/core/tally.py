@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+_FEW = 100  # names of single instances: more come from machines whose parts count one by one
 _INDEX = re.compile(r"\[[^\]]*\]")
 _PLACE = re.compile(r"(?P<grid>[^\[]+)\[(?P<row>\d+),(?P<column>\d+)\](?:\.(?P<part>.+))?$")
 
@@ -24,6 +25,19 @@ def strip_indexes(path: str) -> str:
 def _paths(grid: str, names: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Return `pes.filter_spad.read` for each of a grid's names."""
     return tuple(f"{grid}.{part}.{what}" if part else f"{grid}.{what}" for part, what in names)
+
+
+@functools.lru_cache(maxsize=256)
+def _places(
+    single: tuple[tuple[str, str], ...], grids: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+) -> list[tuple[str, list[int]]]:
+    """Return the names of grouped counts in their order, and which of all counts, in a row, are each's."""
+    paths = [f"{strip_indexes(instance)}.{what}" for instance, what in single]
+    paths += [path for grid, names in grids for path in _paths(grid, names)]
+    places: dict[str, list[int]] = {}
+    for i, path in enumerate(paths):
+        places.setdefault(path, []).append(i)
+    return sorted(places.items())
 
 
 class Tally:
@@ -77,14 +91,13 @@ class Tally:
 
     def grouped(self) -> dict[str, int]:
         """Return the sums over the indexes of grids, under `pes.filter_spad.read`."""
-        merged: defaultdict[str, int] = defaultdict(int)
-        for (instance, what), n in self._single.items():
-            merged[f"{strip_indexes(instance)}.{what}"] += n
-        for grid, names, counts in self._grids:
-            sums = counts.reshape(len(counts), -1).sum(axis=1).tolist()
-            for path, n in zip(_paths(grid, tuple(names)), sums, strict=True):
-                merged[path] += n
-        return {k: v for k, v in sorted(merged.items()) if v}
+        counts = list(self._single.values())
+        for _, _, of_grid in self._grids:
+            counts += of_grid.reshape(len(of_grid), -1).sum(axis=1).tolist()
+        names = tuple(self._single), tuple((grid, tuple(names)) for grid, names, _ in self._grids)
+        places = _places(*names) if len(self._single) < _FEW else _places.__wrapped__(*names)
+        sums = ((path, sum([counts[i] for i in where])) for path, where in places)
+        return {path: n for path, n in sums if n}
 
     def total(self, what: str, of: str = "") -> int:
         """Return the sum of `what` over all instances, or over those whose path begins with `of`."""

@@ -14,11 +14,11 @@ from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
-from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
+from simhw.dataflows.lane_division import CYCLES, OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
 from simhw.dataflows.lane_schedule import WAITS, play
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.windows import Portion, count_portions, portions, slices
-from simhw.shapes import LayerShape
+from simhw.shapes import LayerShape, NumberFormat
 
 fast: Any = untyped_fast  # numba's functions carry no types
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
@@ -224,7 +224,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 checked_from=np.full(shape.out_channels, shape.window, dtype=np.int32),
                 speculates=np.zeros(shape.out_channels, dtype=np.bool_),
                 ordered=False,
-                outputs=self._finished(layer, sums, None),
+                outputs=self._finished(layer, sums),
                 details={"termination": f"off: {why_not}"} | _stopped(shape, None, None, 0),
             )
         order = layer.ordering
@@ -245,11 +245,11 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         complete = None
         if predicts:
             complete = fast.conv_accumulate(np.asarray(layer.inputs), weights, layer.bias, *geometry)
-        sums, macs, stopped = fast.early_termination(
+        outputs, macs, stopped = fast.early_termination(
             inputs.astype(np.int16, copy=False), order.weights, order.order, bias, order.prefix,
             thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
             inclusive=self.options.test == "at_or_below", pad_value=-lows, complete=complete,
-            ranges=ranges,
+            ranges=ranges, natural=weights, narrow=(layer.shift, self._highest(layer)),
         )  # fmt: skip
         details = _stopped(shape, stopped, complete, layer.formats["bias"].fraction)
         details["index_bits"] = order.storage_bits
@@ -258,23 +258,22 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             checked_from=np.asarray(order.negatives_from),
             speculates=speculates,
             ordered=True,
-            outputs=self._finished(layer, sums, stopped if predicts else None),
+            outputs=_stored(outputs, layer.formats["expected"]),
             details={"termination": "predictive" if predicts else "exact"} | details,
         )
 
-    def _finished(self, layer: Layer, sums: Array, stopped: Array | None) -> Array:
-        form = layer.formats["expected"]
+    def _finished(self, layer: Layer, sums: Array) -> Array:
+        form, highest = layer.formats["expected"], self._highest(layer)
         outputs, _ = fast.requantize(
-            sums,
-            layer.shift,
-            form.lowest,
-            form.highest,
-            ACTIVATIONS[layer.activation],
-            min(round(6 * 2.0**form.fraction), form.highest),
+            sums, layer.shift, form.lowest, highest, ACTIVATIONS[layer.activation], highest
         )
-        if stopped is not None:  # what stopped by its sign is below zero, and the ReLU's zero already
-            outputs[stopped == fast.BY_PREDICTION] = 0
-        return outputs.astype(np.int8 if form.bits <= 8 else np.int16, copy=False)
+        return _stored(outputs, form)
+
+    def _highest(self, layer: Layer) -> int:
+        """Return the largest output of a layer."""
+        form = layer.formats["expected"]
+        six = round(6 * 2.0**form.fraction)
+        return min(six, form.highest) if layer.activation == "relu6" else form.highest
 
     # schedule
 
@@ -291,18 +290,20 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         activity.add_grids("pes", *work.lanes)
         for lane in range(self.pes.lanes):
             activity.add_grids("pes", _causes(lane), of_pes)
-        spent: dict[str, int] = dict.fromkeys(("busy", *LOST), 0)
-        for (_, cause), total in zip(work.lanes[0], work.lanes[1].sum(axis=(1, 2)).tolist(), strict=True):
-            spent[cause] += total
-        for (_, cause), total in zip(_causes(0), of_pes.sum(axis=(1, 2)).tolist(), strict=True):
-            spent[cause] += total * self.pes.lanes
+        lanes = self.pes.lanes
+        of_lanes = work.lanes[1].reshape(lanes, len(CYCLES), -1).sum(axis=(0, 2)).tolist()
+        waits = (of_pes.sum(axis=(1, 2)) * lanes).tolist()
+        spent = {cause: n for (_, cause), n in zip(CYCLES, of_lanes, strict=True)}
+        for cause, n in zip((*PES, *WAITS), waits, strict=True):
+            spent[cause] = spent.get(cause, 0) + n
+        busy = spent.pop("busy")
         activity.add("dram", "idle", played.cycles - activity["dram", "busy"])
         details = {
             "cycles": played.cycles,
             "stall_cycles": {cause: n for cause, n in played.stalls.items() if n},
-            "macs_executed": spent.pop("busy"),
+            "macs_executed": busy,
             "rounds": len(work.rounds.present),
-            "lost_lane_cycles": spent,
+            "lost_lane_cycles": {cause: spent[cause] for cause in LOST},
         }
         outputs = {} if work.outputs is None else {name: work.outputs}
         return Outcome(outputs=outputs, details={name: details | dict(work.details)})
@@ -312,6 +313,10 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 def _causes(lane: int) -> tuple[tuple[str, str], ...]:
     """Return under which names a lane's cycles are booked in which its whole PE waited."""
     return tuple((f"lane{lane}", cause) for cause in (*PES, *WAITS))
+
+
+def _stored(outputs: Array, form: NumberFormat) -> Array:
+    return outputs.astype(np.int8 if form.bits <= 8 else np.int16, copy=False)
 
 
 def _stopped(

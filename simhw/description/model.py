@@ -56,10 +56,18 @@ class Description:
 
     def structure(self) -> dict[str, dict[str, int]]:
         """Return, per role, what all its instances together are built from."""
-        return structure_of(self.parts)
+        return {role: dict(built) for role, built in self._structure.items()}
 
     def flat_parts(self) -> dict[str, dict[str, Any]]:
         """Return kind, spec and number of every block, the inner ones too, by index-free path."""
+        return {path: part | {"spec": dict(part["spec"])} for path, part in self._flat_parts.items()}
+
+    @functools.cached_property
+    def _structure(self) -> dict[str, dict[str, int]]:
+        return structure_of(self.parts)
+
+    @functools.cached_property
+    def _flat_parts(self) -> dict[str, dict[str, Any]]:
         return flat_parts(self.parts)
 
 

@@ -155,6 +155,8 @@ def _by_pairs(inputs, weights, bias, stride, pad, dilation, groups, threads):
 
 def _cut(first, end, step, parts):
     """Cut first..end into about `parts` ranges, each but the last a multiple of step long."""
+    if parts == 1:
+        return [(first, end)] if first < end else []
     length = step * max(1, -(-(end - first) // (step * parts)))
     return [(start, min(start + length, end)) for start in range(first, end, length)]
 

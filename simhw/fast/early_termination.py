@@ -8,7 +8,8 @@ from numba import config, njit
 from simhw.fast import pairs, tiles, walk_back
 from simhw.fast.conv import _cut, _frozen, _output_size, _share_out, conv_accumulate
 from simhw.fast.ranges import channel_ranges
-from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, stop_plain
+from simhw.fast.requantize import requantize
+from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, narrow_plain, stop_plain
 
 __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
 
@@ -21,7 +22,7 @@ _LOOK = 16  # weights between two looks at whether any window of a tile goes on
 
 def early_termination_plain(
     inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation, groups,
-    inclusive=False, pad_value=0,
+    inclusive=False, pad_value=0, narrow=None,
 ):  # fmt: skip
     """Sum the products of every window with every filter, in the filter's own order, until a sum may stop.
 
@@ -32,6 +33,9 @@ def early_termination_plain(
     prediction). From weight `negatives_from[m]` on it stops after each product that leaves it below zero
     (by sign). `inclusive` has it stop at the threshold, and at zero, too. stride and dilation are
     (vertical, horizontal), pad is (top, bottom, left, right).
+
+    `narrow` = (shift, high) asks for what a layer with a ReLU makes of the sums: int16, 0 where a window
+    stopped, else as `requantize` has it where the highest output is `high`.
 
     Returns int64 sums [N, M, E, F], complete or as they were when they stopped; int32 products executed;
     uint8 COMPLETE, BY_SIGN or BY_PREDICTION.
@@ -54,12 +58,13 @@ def early_termination_plain(
         sums[:, m], macs[:, m], stopped[:, m] = stop_plain(
             after, prefix[m], thresholds[m], negatives_from[m], inclusive
         )
-    return sums, macs, stopped
+    return (sums if narrow is None else narrow_plain(sums, stopped, *narrow)), macs, stopped
 
 
 def early_termination(
     inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation, groups,
-    inclusive=False, pad_value=0, complete=None, out=None, threads=None, ranges=None,
+    inclusive=False, pad_value=0, narrow=None, complete=None, out=None, threads=None, ranges=None,
+    natural=None,
 ):  # fmt: skip
     """Return `early_termination_plain` of the same arguments; inputs and weights are int16 (or int8).
 
@@ -68,8 +73,9 @@ def early_termination(
     window, which is some ten times slower. `complete` are the complete sums [N, M, E, F], if the caller has
     them: then only what stopping saves is computed. `out` are arrays for the three results: without them
     new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
-    work on it, by default NUMBA_NUM_THREADS. `ranges` are `channel_ranges` of the inputs, if the caller has
-    them. No bias is as large as 2**61.
+    work on it, by default NUMBA_NUM_THREADS. `ranges` are `channel_ranges` of the inputs, and `natural`
+    the weights [M, C / groups, R, S] where they are from, if the caller has them. No bias is as large as
+    2**61.
     """
     bias = np.asarray(bias)
     if max(int(bias.max(initial=0)), -int(bias.min(initial=0))) >= 1 << 61:
@@ -77,14 +83,15 @@ def early_termination(
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
     shape = len(inputs), len(weights), *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
-    results = out or [np.empty(shape, kind) for kind in KINDS]
-    for result, kind in zip(results, KINDS, strict=True):
+    kinds = KINDS if narrow is None else (np.int16, *KINDS[1:])
+    results = out or [np.empty(shape, kind) for kind in kinds]
+    for result, kind in zip(results, kinds, strict=True):
         if result.shape != shape or result.dtype != kind or not result.flags.c_contiguous:
-            raise ValueError(f"out: wants contiguous arrays {shape} of int64, int32 and uint8")
+            raise ValueError(f"out: wants contiguous arrays {shape} of {kinds[0].__name__}, int32 and uint8")
     if pairs.INTERPRETED:
         made = early_termination_plain(
             inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation,
-            groups, inclusive, pad_value,
+            groups, inclusive, pad_value, narrow,
         )  # fmt: skip
         for result, value in zip(results, made, strict=True):
             result[...] = value
@@ -94,81 +101,84 @@ def early_termination(
     prefix, negatives_from = _frozen(prefix, np.int32), _frozen(negatives_from, np.int32)
     layer = weights, order, bias, prefix, thresholds, negatives_from
     geometry = kernel, stride, dilation, groups
-    sums = results[0]
-    if complete is not None:
-        sums[...] = complete
     few = shape[0] * shape[2] * shape[3] < _FEW_WINDOWS
-    known = complete is not None or few
     border = np.asarray(pad_value if any(pad) else 0)
     lows, tops = channel_ranges(inputs) if ranges is None else ranges
     tops = np.maximum(tops, border)
-    packed, cuts, falls = _packed(weights, order, negatives_from, groups, None if known else tops, threads)
+    falls, natural = _natural(weights, order, negatives_from, natural, threads)
     if not falls or lows.any() or (border.any() and border.min() < 0):
         padded = _padded(inputs, pad, pad_value)
-        _by_steps(padded, *layer, *geometry, bool(inclusive), *results, threads)  # pyright: ignore
+        sums = results[0] if narrow is None else np.empty(shape, np.int64)
+        _by_steps(padded, *layer, *geometry, bool(inclusive), sums, *results[1:], threads)  # pyright: ignore
+        if narrow is not None:
+            outputs, _ = requantize(sums, narrow[0], 0, narrow[1])
+            results[0][...] = np.where(results[2] == COMPLETE, outputs, 0)
         return tuple(results)
     if few and complete is None:
-        natural = packed.view(np.int16).reshape(len(weights), -1)[:, : weights.shape[1]]
-        natural = natural.reshape(len(weights), -1, *kernel)
-        padded = _padded(inputs, pad, pad_value)
-        sums[...] = conv_accumulate(padded, natural, bias, stride, (0, 0, 0, 0), dilation, groups, threads)
-    if sums.size:
+        padded, dense = _padded(inputs, pad, pad_value), natural.reshape(len(weights), -1, *kernel)
+        complete = conv_accumulate(padded, dense, bias, stride, (0, 0, 0, 0), dilation, groups, threads)
+    if results[0].size:
+        packed, cuts = _packed(natural, groups, tops if complete is None else None, threads)
+        if complete is None:
+            complete = np.empty((0, 0, 0, 0), np.int64)
         windows = tiles.lay_windows(inputs, pad, pad_value, *geometry)
         top = max(1, int(tops.max()))
-        rest = (packed, cuts, known, groups, bool(inclusive), *results, threads)
-        _by_walks(windows, top, *layer, *rest)  # pyright: ignore
+        rest = (packed, cuts, _frozen(complete, np.int64), groups, bool(inclusive), *(narrow or (0, 0)))
+        _by_walks(windows, top, *layer, *rest, *results, threads)  # pyright: ignore
     return tuple(results)
 
 
-def _packed(weights, order, negatives_from, groups, tops, threads):
-    """Return (int32 panels of filters, their blocks, whether no weight behind `negatives_from` is positive).
-
-    `tops` are the largest inputs of each channel; without them a panel is one filter and has no blocks.
-    """
-    filters, size = weights.shape
-    width, group_filters = 1 if tops is None else pairs.FILTERS, filters // groups
-    packed = np.empty((groups * -(-group_filters // width), -(-size // 2), width, 2), np.int16)
-    if size % 2 or group_filters % width:
-        packed[:] = 0
-    panels = packed.view(np.int32)[..., 0]
-    cuts = np.empty(panels.shape[:2], np.int64)
+def _natural(weights, order, negatives_from, natural, threads):
+    """Return whether no weight behind `negatives_from` is positive, and the weights [M, K] in their order."""
+    filters = len(weights)
+    known = natural is not None
+    natural = np.reshape(natural, weights.shape) if known else np.empty(weights.shape, np.int16)
     rising = []
-    if tops is not None:
-        highest = tops.reshape(groups, -1).max(axis=0)
-        tops = np.zeros(size + size % 2, np.int64)
-        tops[:size].reshape(len(highest), -1)[...] = highest[:, None]
 
-    def pack(first, end):
-        """Pack some panels of every group."""
-        for g in range(groups):
-            some = [g * group_filters + min(width * at, group_filters) for at in (first, end)]
-            rising.append(
-                tiles.pack_filters(
-                    weights, order, negatives_from, width, group_filters, some[0], some[1], packed
-                )
-            )
-            if tops is not None:
-                shift = g * (len(packed) // groups)
-                tiles.prove_panels(panels, tops, shift + first, shift + end, cuts)
+    def check(first, end):
+        rising.append(tiles.check_order(weights, order, negatives_from, first, end))
+        if not known:
+            tiles.put_back(weights, order, first, end, natural)
 
     threads = threads if weights.size >= _MANY_WEIGHTS else 1
-    _share_out(pack, _cut(0, len(packed) // groups, 1, _shares(threads)), threads)
-    return _frozen(panels, np.int32), cuts, not any(rising)
+    _share_out(check, _cut(0, filters, 1, _shares(threads)), threads)
+    return not any(rising), _frozen(natural, np.int16)
+
+
+def _packed(natural, groups, tops, threads):
+    """Return int32 panels of filters and their blocks.
+
+    `tops` are the largest inputs of each channel; without them nothing is to be multiplied.
+    """
+    filters, size = natural.shape
+    taps = 1 if tops is None else size * groups // len(tops)
+    panels = -(-filters // groups // pairs.FILTERS)
+    packed = np.empty((0 if tops is None else groups * panels, -(-size // 2), pairs.FILTERS), np.int32)
+    cuts = np.empty(packed.shape[:2], np.int64)
+
+    def pack(first, end):
+        tiles.pack_filters(natural, filters // groups, first, end, packed)
+        tiles.prove_panels(packed, tops, taps, panels, first, end, cuts)
+
+    threads = threads if natural.size >= _MANY_WEIGHTS else 1
+    _share_out(pack, _cut(0, len(packed), 1, _shares(threads)), threads)
+    return _frozen(packed, np.int32), cuts
 
 
 def _by_walks(
-    windows, top, weights, order, bias, prefix, thresholds, negatives_from, packed, cuts, known, groups,
-    inclusive, sums, macs, stopped, threads,
+    windows, top, weights, order, bias, prefix, thresholds, negatives_from, packed, cuts, complete, groups,
+    inclusive, shift, high, sums, macs, stopped, threads,
 ):  # fmt: skip
-    """Make the complete sums, unless they are `known`, and walk them back to where they stopped.
+    """Make the complete sums, unless there are some, and walk them back to where they stopped.
 
     No input is above `top`.
     """
     per_group, panels = len(weights) // groups, len(packed) // groups
     blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // top)
     threads = threads if sums.size * weights.shape[1] >= _MANY_PRODUCTS else 1
-    flat = [result.reshape(*result.shape[:2], -1) for result in (sums, macs, stopped)]
-    ranges = _cut(0, -(-len(sums) * flat[0].shape[2] // tiles.TILE), 1, _shares(threads))
+    count = sums.shape[2] * sums.shape[3]
+    complete, *flat = [result.reshape(*result.shape[:2], count) for result in (complete, sums, macs, stopped)]
+    ranges = _cut(0, -(-len(sums) * count // tiles.TILE), 1, _shares(threads))
     filters = _cut(0, per_group, pairs.FILTERS, -(-_shares(threads) // (groups * len(ranges))))
     jobs = [
         (g, *some, g * per_group + first, g * per_group + end, g * panels + first // pairs.FILTERS)
@@ -180,7 +190,7 @@ def _by_walks(
         lambda g, *job: walk_back.walk_tiles(
             windows.values, windows.image, g * windows.group, windows.pitch, windows.taps, sums.shape[3],
             weights, order, bias, packed, prefix, *blocks, thresholds, negatives_from, inclusive, cuts,
-            known, *job, *flat,
+            complete, shift, high, *job, *flat,
         ),
         jobs,
         threads,

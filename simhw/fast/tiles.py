@@ -119,43 +119,28 @@ def gather_rows(values, places, taps, rows, at):
             _copy_row(values, places[start] + taps[k], rows, at + k * TILE + start)
 
 
-def pack_filters_plain(weights, order, negatives_from, width, group_filters, first, end, packed):
-    """Put weights [M, K] where `order` says they are from, in panels of `width` filters of one group.
+def check_order_plain(weights, order, negatives_from, first, end):
+    """Return how many weights of filters `first` to `end` behind `negatives_from` [M] may raise a sum.
 
-    packed is int16 [panel, pair of weights, filter of the panel, half of the pair]; where a panel lacks
-    filters or a pair its second weight, it stays as it is. Only filters `first` to `end` are put.
-    Returns how many of their weights behind `negatives_from` [M] may raise a sum.
+    weights [M, K] are in the order in which they are executed, `order` says where they are from.
     """
-    panels = -(-group_filters // width)
-    for m in range(first, end):
-        group, place = divmod(m, group_filters)
-        natural = np.empty_like(weights[m])
-        natural[order[m]] = weights[m]
-        panel = packed[group * panels + place // width, :, place % width]
-        panel[np.arange(natural.size) // 2, np.arange(natural.size) % 2] = natural
+    if ((order[first:end] < 0) | (order[first:end] >= weights.shape[1])).any():
+        raise IndexError("order: names a weight that the filter does not have")
     behind = np.arange(weights.shape[1]) >= negatives_from[first:end, None]
     return int(np.count_nonzero(behind & (weights[first:end] > 0)))
 
 
 @njit(cache=True, nogil=True)
-def pack_filters(weights, order, negatives_from, width, group_filters, first, end, packed):
+def check_order(weights, order, negatives_from, first, end):
     size = weights.shape[1]
-    panels = (group_filters + width - 1) // width
     rising = 0
     for m in range(first, end):
-        own, places = weights[m], order[m]
+        places, last = order[m], weights[m, negatives_from[m] :]
         highest = np.uint32(0)
         for j in range(size):
             highest = max(highest, np.uint32(places[j]))
         if highest >= size:  # or below zero
             raise IndexError("order: names a weight that the filter does not have")
-        group, place = divmod(m, group_filters)
-        panel = packed[group * panels + place // width].reshape(-1)
-        start = np.uint32(2 * (place % width))
-        for j in range(size):
-            k = np.uint32(places[j])
-            panel[start + (k >> np.uint32(1)) * np.uint32(2 * width) + (k & np.uint32(1))] = own[j]
-        last = own[negatives_from[m] :]
         here = 0
         for j in range(last.size):
             here += last[j] > 0
@@ -163,17 +148,67 @@ def pack_filters(weights, order, negatives_from, width, group_filters, first, en
     return rising
 
 
-def prove_panels_plain(packed, tops, first_panel, end_panel, ends):
-    """Cut the pairs of panels into blocks whose sums fit an int32, whatever the inputs.
+def put_back_plain(weights, order, first, end, natural):
+    """Write into natural [M, K] weights of filters `first` to `end` where `order` says they are from."""
+    np.put_along_axis(natural[first:end], order[first:end].astype(np.int64), weights[first:end], axis=1)
 
-    packed is int32 [panel, pair, filter], tops int64 [2 * pairs] the largest input of each tap; no
-    input is negative. A block takes as many pairs as the larger of the sums of the positive and of the
-    negative products allows for the worst filter, where inputs are counted in 64ths, rounded up, and one
-    pair at least. Writes into ends [panel, pair] where blocks end, the last of them again and again.
+
+@njit(cache=True, nogil=True)
+def put_back(weights, order, first, end, natural):
+    for m in range(first, end):
+        for j in range(weights.shape[1]):
+            natural[m, order[m, j]] = weights[m, j]
+
+
+def pack_filters_plain(natural, group_filters, first, end, packed):
+    """Put filters int16 [M, K] into panels `first` to `end` of packed, int32 [panel, pair, FILTERS].
+
+    A panel has the filters of one group, of `group_filters`; two weights of a filter are the halves of a
+    number. Where a panel lacks filters or a pair its second weight, there is zero.
     """
-    coarse = (tops.reshape(-1, 2) >> 6) + 1
-    for panel in range(first_panel, end_panel):
-        products = packed[panel, ..., None].view(np.int16).astype(np.int64) * coarse[:, None]
+    panels = -(-group_filters // FILTERS)
+    halves = np.zeros((*packed.shape, 2), np.int16)
+    for m, own in enumerate(natural):
+        group, place = divmod(m, group_filters)
+        panel = halves[group * panels + place // FILTERS, :, place % FILTERS]
+        panel[np.arange(own.size) // 2, np.arange(own.size) % 2] = own
+    packed[first:end] = halves.view(np.int32)[first:end, ..., 0]
+
+
+@njit(cache=True, nogil=True)
+def pack_filters(natural, group_filters, first, end, packed):
+    size = natural.shape[1]
+    panels = (group_filters + FILTERS - 1) // FILTERS
+    for which in range(first, end):
+        group, place = divmod(which, panels)
+        count = min(FILTERS, group_filters - place * FILTERS)
+        panel = packed[which].reshape(-1)
+        if size % 2 or count < FILTERS:
+            panel[:] = 0
+        for f in range(count):
+            own = natural[group * group_filters + place * FILTERS + f]
+            for q in range(size // 2):
+                low, high = np.int32(np.uint16(own[2 * q])), np.int32(own[2 * q + 1])
+                panel[np.uint32(q * FILTERS + f)] = low | high << 16
+            if size % 2:
+                panel[size // 2 * FILTERS + f] = np.int32(np.uint16(own[size - 1]))
+
+
+def prove_panels_plain(packed, tops, taps, panels, first, end, ends):
+    """Cut the pairs of panels `first` to `end` into blocks whose sums fit an int32, whatever the inputs.
+
+    packed is int32 [panel, pair, FILTERS], a group has `panels`. tops [C] are the largest inputs of each
+    channel, which `taps` weights of a filter meet; no input is negative. A block takes as many pairs as
+    the larger of the sums of the positive and of the negative products allows for the worst filter, where
+    inputs are counted in 64ths, rounded up, and one pair at least. Writes into ends [panel, pair] where
+    blocks end, the last of them again and again.
+    """
+    of_groups = tops.reshape(len(packed) // panels, -1)
+    for panel in range(first, end):
+        coarse = np.ones(2 * packed.shape[1], np.int64)
+        own = np.repeat((of_groups[panel // panels] >> 6) + 1, taps)
+        coarse[: own.size] = own
+        products = packed[panel, ..., None].view(np.int16).astype(np.int64) * coarse.reshape(-1, 1, 2)
         bounds = [np.maximum(part, 0).sum(axis=2) for part in (products, -products)]
         start, cuts = 0, []
         while start < len(products):
@@ -185,10 +220,15 @@ def prove_panels_plain(packed, tops, first_panel, end_panel, ends):
 
 
 @njit(cache=True, nogil=True)
-def prove_panels(packed, tops, first_panel, end_panel, ends):
+def prove_panels(packed, tops, taps, panels, first, end, ends):
     pairs = packed.shape[1]
-    coarse = (tops >> 6).astype(np.int32) + np.int32(1)
-    for panel in range(first_panel, end_panel):
+    depth = tops.size // (len(packed) // panels)
+    coarse = np.ones(2 * pairs, np.int32)
+    for panel in range(first, end):
+        if panel == first or panel % panels == 0:
+            group = panel // panels
+            for c in range(depth):
+                coarse[c * taps : (c + 1) * taps] = (tops[group * depth + c] >> 6) + 1
         cuts = start = 0
         while start < pairs:
             start = max(start + 1, _proven_end(packed, panel, coarse, start))

@@ -26,6 +26,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from simhw.fast.pairs import FILTERS, INTERPRETED, _load, _spread
+from simhw.fast.requantize import requantize_flat_plain
 from simhw.fast.tiles import TILE, Tile, add_panel, gather_rows, loop, place_windows
 
 COMPLETE, BY_SIGN, BY_PREDICTION = 0, 1, 2  # why a window stopped
@@ -48,6 +49,12 @@ def stop_plain(after, prefix, threshold, negatives_from, inclusive):
     last = np.where(stops.any(axis=-1), (stops > 0).argmax(axis=-1), after.shape[-1] - 1)[..., None]
     sums, why = (np.take_along_axis(x, last, axis=-1)[..., 0] for x in (after, stops))
     return sums, (last[..., 0] + 1).astype(np.int32), why.astype(np.uint8)
+
+
+def narrow_plain(sums, stopped, shift, high):
+    """Return what a layer with a ReLU puts out, int16: 0 where a sum stopped, else as `requantize` has it."""
+    outputs, _ = requantize_flat_plain(sums.ravel(), shift, 0, high, 0, 0)
+    return np.where(stopped == COMPLETE, outputs.reshape(sums.shape), 0).astype(np.int16)
 
 
 def prefix_blocks_plain(weights, prefix, limit):
@@ -89,7 +96,8 @@ def prefix_blocks(weights, prefix, limit):
 
 def walk_tiles_plain(
     values, image, group, pitch, taps, width, weights, order, bias, packed, prefix, ends, owners, thresholds,
-    negatives_from, inclusive, cuts, known, first_tile, end_tile, first, end, panel, sums, macs, stopped,
+    negatives_from, inclusive, cuts, complete, shift, high, first_tile, end_tile, first, end, panel, sums,
+    macs, stopped,
 ):  # fmt: skip
     """Say where the sums [N, M, E * F] of some windows stopped, and what they were then.
 
@@ -97,10 +105,12 @@ def walk_tiles_plain(
     has `width` of them. The filters are `first` to `end`, whose inputs lie `group` places behind an
     image's first. `values` to `taps` are those of `Windows`, `ends` and `owners` the blocks of the
     prefixes, the others arguments of `early_termination`. Inputs are not negative, weights behind
-    `negatives_from` not positive. Writes sums, macs and stopped.
+    `negatives_from` not positive. Writes sums, macs and stopped. Where sums are int16, they are what a layer
+    with a ReLU makes of them: 0 if they stopped, else rounded and saturated as `requantize` with `shift` and
+    `high` has it.
 
-    For the compiled twin alone: sums hold the complete ones if they are `known`; else `packed` are the
-    filters in panels, of which `panel` begins with filter `first`, and `cuts` their blocks.
+    For the compiled twin alone: `complete` are the complete sums, int64, unless it is empty; then `packed`
+    are the filters in panels, of which `panel` begins with filter `first`, and `cuts` their blocks.
     """
     count = sums.shape[2]
     n, p = np.divmod(np.arange(first_tile * TILE, min(end_tile * TILE, len(sums) * count)), count)
@@ -108,22 +118,25 @@ def walk_tiles_plain(
     for m in range(first, end):
         products = inputs[:, order[m]] * weights[m].astype(np.int64)
         after = bias[m] + products.cumsum(axis=-1)
-        outcome = stop_plain(after, prefix[m], thresholds[m], negatives_from[m], inclusive)
-        sums[n, m, p], macs[n, m, p], stopped[n, m, p] = outcome
+        found, taken, why = stop_plain(after, prefix[m], thresholds[m], negatives_from[m], inclusive)
+        found = found if sums.dtype == np.int64 else narrow_plain(found, why, shift, high)
+        sums[n, m, p], macs[n, m, p], stopped[n, m, p] = found, taken, why
 
 
 @njit(cache=True, nogil=True)
 def walk_tiles(
     values, image, group, pitch, taps, width, weights, order, bias, packed, prefix, ends, owners, thresholds,
-    negatives_from, inclusive, cuts, known, first_tile, end_tile, first, end, panel, sums, macs, stopped,
+    negatives_from, inclusive, cuts, complete, shift, high, first_tile, end_tile, first, end, panel, sums,
+    macs, stopped,
 ):  # fmt: skip
     images, filters, count = sums.shape
     size = taps.size
     height = size + size % 2
     all_sums, all_macs, all_stopped = sums.reshape(-1), macs.reshape(-1), stopped.reshape(-1)
+    known, all_known = complete.size > 0, complete.reshape(-1)
     totals = np.empty((FILTERS, TILE), dtype=np.int64)
     all_totals = totals.reshape(-1)
-    own_sums, so_far = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=np.int64)
+    so_far, own_sums = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=sums.dtype)
     own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
     some_tiles = max(1, min(_ROWS_BYTES // (2 * TILE * size), end_tile - first_tile))
     room = np.zeros((some_tiles * height + 3) * TILE, dtype=np.int16)
@@ -142,11 +155,11 @@ def walk_tiles(
                 row = t * height
                 lanes = wide if t == tiles - 1 else TILE
                 together = lanes == TILE and spots[t, TILE - 1] == spots[t, 0] + TILE - 1
-                if known and not together:
+                if known:
                     for m in range(base, min(base + FILTERS, end)):
                         for i in range(lanes):
-                            totals[m - base, i] = all_sums[spots[t, i] + m * count]
-                elif not known:
+                            totals[m - base, i] = all_known[spots[t, i] + m * count]
+                else:
                     for f in range(FILTERS):
                         totals[f] = bias[min(base + f, end - 1)]
                     start = 0
@@ -171,47 +184,42 @@ def walk_tiles(
                         limit = thresholds[m]
                         if inclusive and limit < _HIGHEST:
                             limit += 1
-                        if known and together:
-                            _mark_below(so_far, limit, all_sums, at, all_totals, begin)
-                        else:
-                            _mark_below(so_far, limit, all_totals, begin, all_totals, begin)
+                        _mark_below(so_far, limit, all_totals, begin)
+                        if sums.itemsize == 2:  # what is predicted is below zero, and zero behind the ReLU
+                            so_far[:] = 0
                     # no array gets a second name in here: references would be counted for each tile, filter
-                    if together and known and prefix[m] == 0:
-                        late = _walk_back(
-                            rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_sums, at,
-                            all_sums, all_macs, all_stopped, at,
-                        )  # fmt: skip
-                    elif together:
+                    if together:
                         late = _walk_back(
                             rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
-                            begin, all_sums, all_macs, all_stopped, at,
+                            begin, all_macs, all_stopped, at,
                         )  # fmt: skip
                     else:
                         late = _walk_back(
                             rows, row, order, weights, m, negatives_from[m], top, by_pairs, all_totals,
-                            begin, own_sums, own_macs, own_stopped, 0,
+                            begin, own_macs, own_stopped, 0,
                         )  # fmt: skip
                         if prefix[m] > 0:
-                            _put_predicted(
-                                all_totals, begin, so_far, prefix[m], own_sums, own_macs, own_stopped, 0
-                            )
+                            _put_predicted(all_totals, begin, so_far, prefix[m], own_macs, own_stopped, 0)
                         for i in range(lanes):
                             spot = spots[t, i] + m * count
-                            all_sums[spot], all_macs[spot] = own_sums[i], own_macs[i]
-                            all_stopped[spot] = own_stopped[i]
-                    if together and prefix[m] > 0:
-                        _put_predicted(
-                            all_totals, begin, so_far, prefix[m], all_sums, all_macs, all_stopped, at
-                        )
+                            all_macs[spot], all_stopped[spot] = own_macs[i], own_stopped[i]
                     for i in range(lanes if late else 0):
                         spot = spots[t, i] + m * count
                         while late >> i & 1 and all_macs[spot] > negatives_from[m] + 1:
                             j = all_macs[spot] - 1
                             product = np.int64(weights[m, j]) * np.int64(rows[(row + order[m, j]) * TILE + i])
-                            if all_sums[spot] - product > top:
+                            if totals[m - base, i] - product > top:
                                 break
-                            all_sums[spot] -= product
+                            totals[m - base, i] -= product
                             all_macs[spot] = j
+                    if together and prefix[m] > 0:
+                        _put_predicted(all_totals, begin, so_far, prefix[m], all_macs, all_stopped, at)
+                    if together:
+                        _put_sums(all_totals, begin, shift, high, all_sums, at)
+                    else:
+                        _put_sums(all_totals, begin, shift, high, own_sums, 0)
+                        for i in range(lanes):
+                            all_sums[spots[t, i] + m * count] = own_sums[i]
 
 
 class _Filter:
@@ -301,83 +309,154 @@ def _add_products(typingctx, rows, row, order, weights, m, start, stop, totals):
 
 
 @intrinsic
-def _mark_below(typingctx, so_far, limit, source, at, totals, begin):
-    """Copy source[at : at + TILE] to totals, from `begin` on, but for sums so_far [TILE] below limit.
+def _mark_below(typingctx, so_far, limit, totals, begin):
+    """Put a mark, which never falls below zero, for those totals whose sums so_far [TILE] are below limit."""
 
-    In their place stands a total that never falls below zero.
+    def codegen(context, builder, signature, args):
+        tile = Tile(context, builder)
+        so_far, totals = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2)
+        )
+        wide = ir.VectorType(ir.IntType(64), tile.lanes)
+        limit = _spread(builder, args[1], tile.lanes)
+        for place in tile.places():
+            address = builder.gep(totals, [builder.add(args[3], place)])
+            sums = _load(builder, builder.gep(so_far, [place]), wide)
+            below = builder.icmp_signed("<", sums, limit)
+            tile.store(builder.select(below, _mark(wide), _load(builder, address, wide)), address)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(so_far, i64, totals, i64), codegen
+
+
+def _mark(vector):
+    return ir.Constant(vector, [-_NEVER] * vector.count)
+
+
+@intrinsic
+def _put_predicted(typingctx, totals, begin, so_far, taken, macs, stopped, at):
+    """Put so_far [TILE] into totals where `_mark_below` has marked them.
+
+    There write `taken` to macs and BY_PREDICTION to stopped, from `at` on.
     """
 
     def codegen(context, builder, signature, args):
         tile = Tile(context, builder)
-        so_far, source, totals = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4)
+        totals, so_far, *targets = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 5)
         )
         wide = ir.VectorType(ir.IntType(64), tile.lanes)
-        limit, mark = _spread(builder, args[1], tile.lanes), ir.Constant(wide, [-_NEVER] * tile.lanes)
+        taken = _spread(builder, builder.trunc(args[3], ir.IntType(32)), tile.lanes)
+        why = ir.Constant(ir.VectorType(ir.IntType(8), tile.lanes), [BY_PREDICTION] * tile.lanes)
         for place in tile.places():
-            sums = _load(builder, builder.gep(so_far, [place]), wide)
-            total = _load(builder, builder.gep(source, [builder.add(args[3], place)]), wide)
-            below = builder.icmp_signed("<", sums, limit)
-            address = builder.gep(totals, [builder.add(args[5], place)])
-            tile.store(builder.select(below, mark, total), address)
-        return context.get_dummy_value()
-
-    i64 = types.int64
-    return types.void(so_far, i64, source, i64, totals, i64), codegen
-
-
-@intrinsic
-def _put_predicted(typingctx, totals, begin, so_far, taken, sums, macs, stopped, at):
-    """Write so_far [TILE], `taken` and BY_PREDICTION from `at` on, where `_mark_below` has marked totals."""
-
-    def codegen(context, builder, signature, args):
-        tile = Tile(context, builder)
-        totals, so_far, *targets = (
-            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 5, 6)
-        )
-        i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        wide = ir.VectorType(i64, tile.lanes)
-        mark = ir.Constant(wide, [-_NEVER] * tile.lanes)
-        taken = _spread(builder, builder.trunc(args[3], i32), tile.lanes)
-        why = ir.Constant(ir.VectorType(i8, tile.lanes), [BY_PREDICTION] * tile.lanes)
-        for place in tile.places():
-            found = _load(builder, builder.gep(totals, [builder.add(args[1], place)]), wide)
-            hit = builder.icmp_signed("==", found, mark)
+            total = builder.gep(totals, [builder.add(args[1], place)])
+            hit = builder.icmp_signed("==", _load(builder, total, wide), _mark(wide))
             value = _load(builder, builder.gep(so_far, [place]), wide)
-            for target, new in zip(targets, (value, taken, why), strict=True):
-                address = builder.gep(target, [builder.add(args[7], place)])
+            addresses = [builder.gep(target, [builder.add(args[6], place)]) for target in targets]
+            for address, new in zip((total, *addresses), (value, taken, why), strict=True):
                 tile.store(builder.select(hit, new, _load(builder, address, new.type)), address)
         return context.get_dummy_value()
 
     i64 = types.int64
-    return types.void(totals, i64, so_far, i64, sums, macs, stopped, i64), codegen
+    return types.void(totals, i64, so_far, i64, macs, stopped, i64), codegen
+
+
+@intrinsic
+def _put_sums(typingctx, totals, begin, shift, high, sums, at):
+    """Write totals [TILE] from `begin` on to sums from `at` on: to int16 what `narrow_plain` makes of them.
+
+    Totals that stopped by their sign are not above zero, and those predicted to are zero.
+    """
+
+    def codegen(context, builder, signature, args):
+        tile = Tile(context, builder)
+        totals, sums = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 4))
+        i16, i32, i64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+        wide = ir.VectorType(i64, tile.lanes)
+        zero, one, shift = ir.Constant(i64, 0), ir.Constant(i64, 1), args[2]
+
+        def spread(number):
+            return _spread(builder, number, tile.lanes)
+
+        def larger(a, b):
+            return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+        def smaller(a, b):
+            return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+        def put_each(change):
+            for place in tile.places():
+                value = _load(builder, builder.gep(totals, [builder.add(args[1], place)]), wide)
+                tile.store(change(value), builder.gep(sums, [builder.add(args[5], place)]))
+
+        def put_rounded():
+            """To the nearest: that is down from half a unit more, and from a whole one to even."""
+            unit = builder.shl(one, shift)
+            half, below = spread(builder.ashr(unit, one)), spread(builder.sub(unit, one))
+            least, most = (ir.Constant(wide, [x] * tile.lanes) for x in (-1 - _LARGEST, _LARGEST))
+            highest, steps = spread(builder.trunc(args[3], i32)), spread(shift)
+
+            def change(value):
+                lifted = builder.add(value, half)
+                middle = builder.icmp_signed("==", builder.and_(lifted, below), ir.Constant(wide, None))
+                quotient = larger(smaller(builder.ashr(lifted, steps), most), least)
+                rounded = builder.trunc(quotient, tile.vector)
+                rounded = builder.select(middle, builder.and_(rounded, tile.splat(-2)), rounded)
+                kept = smaller(larger(rounded, tile.zero), highest)
+                return builder.trunc(kept, ir.VectorType(i16, tile.lanes))
+
+            put_each(change)
+
+        def put_multiplied():
+            """By a power of two, from a number no larger than makes one above `high`."""
+            up = builder.sub(zero, shift)
+            limit = builder.add(builder.ashr(args[3], up), one)
+            limit, high, steps = spread(limit), spread(args[3]), spread(up)
+
+            def change(value):
+                kept = smaller(larger(value, ir.Constant(wide, None)), limit)
+                return builder.trunc(smaller(builder.shl(kept, steps), high), ir.VectorType(i16, tile.lanes))
+
+            put_each(change)
+
+        if signature.args[4].dtype == types.int16:
+            with builder.if_else(builder.icmp_signed(">", shift, zero)) as (divides, multiplies):
+                with divides:
+                    put_rounded()
+                with multiplies:
+                    put_multiplied()
+        else:
+            put_each(lambda value: value)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(totals, i64, i64, i64, sums, i64), codegen
 
 
 @intrinsic
 def _walk_back(
-    typingctx, rows, row, order, weights, m, negatives_from, top, pairs, complete, begin, sums, macs,
-    stopped, at,
-):  # fmt: skip
-    """Take products back off complete[begin : begin + TILE], as long as they stay at `top` or below.
+    typingctx, rows, row, order, weights, m, negatives_from, top, pairs, totals, begin, macs, stopped, at
+):
+    """Take products back off totals[begin : begin + TILE], as long as they stay at `top` or below.
 
-    The first product behind `negatives_from` stays. Writes what is left to sums, from `at` on, the products
-    left to macs and BY_SIGN to stopped, or where a sum is above top, all of them and COMPLETE. Returns as
-    bits which windows have more to be taken back than an int32 counts: for these, what was written is how
-    far they came.
+    The first product behind `negatives_from` stays. Writes from `at` on the products left to macs and BY_SIGN
+    to stopped, or where a sum is above top, all of them and COMPLETE. Returns as bits which windows have
+    more to be taken back than an int32 counts: for these, what was written is how far they came.
     """
 
     def codegen(context, builder, signature, args):
         i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
         tile = Tile(context, builder).at_row(context, signature, args)
         own = _Filter(tile, context, signature, args)
-        complete, sums, macs, stopped = (
+        totals, macs, stopped = (
             builder.gep(context.make_array(signature.args[i])(context, builder, args[i]).data, [args[first]])
-            for i, first in ((8, 9), (10, 13), (11, 13), (12, 13))
+            for i, first in ((8, 9), (10, 12), (11, 12))
         )
         wide = ir.VectorType(i64, tile.lanes)
         top = _spread(builder, args[6], tile.lanes)
         places = tile.places()
-        complete = [_load(builder, builder.gep(complete, [place]), wide) for place in places]
+        complete = [_load(builder, builder.gep(totals, [place]), wide) for place in places]
         begun = []
         for total in complete:
             rest = builder.sub(top, total)
@@ -483,7 +562,7 @@ def _walk_back(
             back = builder.select(alive, builder.sub(begun[p], least[p]), tile.zero)
             taken = builder.select(alive, removed[p], tile.zero)
             for target, value in (
-                (sums, builder.add(complete[p], builder.sext(back, wide))),
+                (totals, builder.add(complete[p], builder.sext(back, wide))),
                 (macs, builder.sub(everything, taken)),
                 (stopped, builder.zext(alive, ir.VectorType(i8, tile.lanes))),
             ):
@@ -494,7 +573,7 @@ def _walk_back(
         return late
 
     i64 = types.int64
-    return i64(rows, i64, order, weights, *[i64] * 4, complete, i64, sums, macs, stopped, i64), codegen
+    return i64(rows, i64, order, weights, *[i64] * 4, totals, i64, macs, stopped, i64), codegen
 
 
 def _merge(builder, sources):

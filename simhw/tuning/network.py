@@ -92,7 +92,7 @@ class NetworkLayer:
         sums, macs, stopped = early_termination(
             inputs, ordering.weights, ordering.order, self.bias, ordering.prefix, ordering.thresholds,
             ordering.negatives_from, (shape.kernel_height, shape.kernel_width), shape.stride, shape.pad,
-            shape.dilation, shape.groups, complete=complete,
+            shape.dilation, shape.groups, complete=complete, natural=self.weights,
         )  # fmt: skip
         return sums, macs, stopped
 

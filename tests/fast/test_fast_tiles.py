@@ -15,13 +15,13 @@ from simhw.fast.early_termination import early_termination
 GEOMETRIES = [geometry for geometry in GEOMETRIES if geometry[0]]
 
 
-def panels_of(weights, order, negatives_from, groups, width=pairs.FILTERS):
+def panels_of(natural, groups):
     """The filters packed, as int32 [panel, pair, filter of the panel]."""
-    per_group = len(weights) // groups
-    panels = groups * -(-per_group // width)
-    packed = np.zeros((panels, -(-weights.shape[1] // 2), width, 2), np.int16)
-    tiles.pack_filters(weights, order, negatives_from, width, per_group, 0, len(weights), packed)
-    return packed.view(np.int32)[..., 0]
+    per_group = len(natural) // groups
+    panels = groups * -(-per_group // pairs.FILTERS)
+    packed = np.empty((panels, -(-natural.shape[1] // 2), pairs.FILTERS), np.int32)
+    tiles.pack_filters(natural, per_group, 0, panels, packed)
+    return packed
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -68,46 +68,64 @@ def test_rows_are_gathered_over_the_ends_of_rows_and_images():
     np.testing.assert_array_equal(rows[0][:end], rows[1][:end])
 
 
+@pytest.mark.parametrize("part", [(0, 3), (1, 2), (3, 3)])
+@pytest.mark.parametrize(("filters", "groups"), [(16, 1), (40, 1), (51, 3), (4, 4)])
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+def test_packed_filters_equal_plain(size, filters, groups, part):
+    natural = np.random.default_rng(5).integers(LOWEST, HIGHEST, (filters, size)).astype(np.int16)
+    results = []
+    for pack in (tiles.pack_filters, tiles.pack_filters_plain):
+        panels = groups * -(-(filters // groups) // pairs.FILTERS)
+        packed = np.full((panels, -(-size // 2), pairs.FILTERS), 77, np.int32)
+        pack(natural, filters // groups, *(min(at, panels) for at in part), packed)
+        results.append(packed)
+    np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.parametrize("part", [(0, 12), (2, 5), (3, 3)])
-@pytest.mark.parametrize(("width", "groups"), [(1, 1), (1, 3), (8, 1), (8, 3), (3, 2)])
-def test_packed_filters_equal_plain(width, groups, part):
+def test_orders_are_checked_and_undone_as_their_definitions_say(part):
     rng = np.random.default_rng(5)
     weights = rng.integers(LOWEST, HIGHEST, (12, 7)).astype(np.int16)
     weights, order, negatives_from = ordered(weights, rng.integers(0, 7, 12), rng)
+    for check in (tiles.check_order, tiles.check_order_plain):
+        assert check(weights, order, negatives_from, *part) == 0
+        positive = np.count_nonzero(weights[slice(*part)] > 0)
+        assert check(weights, order, np.zeros(12, np.int32), *part) == positive
     results = []
-    for pack in (tiles.pack_filters, tiles.pack_filters_plain):
-        packed = np.full((groups * -(-12 // groups // width), 4, width, 2), 77, np.int16)
-        counts = [
-            pack(weights, order, ends, width, 12 // groups, *part, packed)
-            for ends in (negatives_from, np.zeros(12, np.int32))
-        ]
-        results.append((packed, counts))
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    assert results[0][1] == results[1][1] == [0, np.count_nonzero(weights[slice(*part)] > 0)]
+    for undo in (tiles.put_back, tiles.put_back_plain):
+        natural = np.full((12, 7), 77, np.int16)
+        undo(weights, order, *part, natural)
+        results.append(natural)
+    np.testing.assert_array_equal(*results)
+    assert (results[0][part[1] :] == 77).all()
 
 
-def test_panels_of_one_filter_are_the_filters_as_they_were():
-    weights, order, negatives_from = ordered(np.arange(-9, 9).reshape(2, 9), np.array([2, 0]), np.random)
-    packed = panels_of(weights.astype(np.int16), order, negatives_from, 1, width=1)
-    np.testing.assert_array_equal(packed.view(np.int16).reshape(2, -1)[:, :9], np.arange(-9, 9).reshape(2, 9))
+@pytest.mark.parametrize("place", [-1, 4])
+def test_orders_that_name_no_weight_do_not_pass(place):
+    order = np.array([[0, 1, 2, place]], np.int32)
+    for check in (tiles.check_order, tiles.check_order_plain):
+        with pytest.raises(IndexError, match="names a weight that the filter does not have"):
+            check(np.ones((1, 4), np.int16), order, np.array([4]), 0, 1)
 
 
 @pytest.mark.parametrize("scale", [1, 30, 3000, 1 << 15])
 @pytest.mark.parametrize("top", [0, 63, 64, 5000, HIGHEST])
 def test_proven_panels_equal_plain_and_are_proven(scale, top):
     rng = np.random.default_rng(6)
-    weights = rng.integers(-scale, scale, (3, 50, pairs.FILTERS, 2)).astype(np.int16)
+    weights = rng.integers(-scale, scale, (4, 50, pairs.FILTERS, 2)).astype(np.int16)
     weights[1] = -scale
-    tops = rng.integers(0, top, 100, endpoint=True)
+    weights[:, 49, :, 1] = 0  # a window of 99 inputs
+    tops = rng.integers(0, top, 2 * 33, endpoint=True)  # of two groups, two panels each
     packed = weights.view(np.int32)[..., 0]
-    ends = [np.zeros((3, 50), np.int64) for _ in range(2)]
-    tiles.prove_panels(packed, tops, 1, 3, ends[0])
-    tiles.prove_panels_plain(packed, tops, 1, 3, ends[1])
+    ends = [np.zeros((4, 50), np.int64) for _ in range(2)]
+    tiles.prove_panels(packed, tops, 3, 2, 1, 4, ends[0])
+    tiles.prove_panels_plain(packed, tops, 3, 2, 1, 4, ends[1])
     np.testing.assert_array_equal(*ends)
-    for panel in (1, 2):
+    for panel in (1, 2, 3):
+        highest = np.append(np.repeat(tops[33:] if panel > 1 else tops[:33], 3), 0)
         cuts = [0, *ends[0][panel, : ends[0][panel].tolist().index(50) + 1].tolist()]
         for start, end in itertools.pairwise(cuts):  # the proof itself
-            products = weights[panel, start:end].astype(np.int64) * tops[2 * start : 2 * end].reshape(
+            products = weights[panel, start:end].astype(np.int64) * highest[2 * start : 2 * end].reshape(
                 -1, 1, 2
             )
             for part in (np.maximum(products, 0), np.maximum(-products, 0)):

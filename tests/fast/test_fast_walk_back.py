@@ -22,6 +22,7 @@ from simhw.fast.early_termination import (
 )
 
 GEOMETRIES = [geometry for geometry in GEOMETRIES if geometry[0]]
+NARROW = None, (20, HIGHEST)
 
 
 def natural_of(weights, order):
@@ -30,7 +31,7 @@ def natural_of(weights, order):
     return natural
 
 
-def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **options):
+def assert_walks(geometry, seed, inclusive, known=False, narrow=None, some_tiles=None, **options):
     """Walk some tiles of each group, but not the last of its filters if there are more than two."""
     inputs, weights, order, bias, prefix, thresholds, negatives_from, taps, stride, pad, dilation, groups = (
         drawn(geometry, seed, **options)
@@ -38,11 +39,12 @@ def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **opti
     dense = natural_of(weights, order).reshape(len(weights), -1, *taps)
     complete = conv_accumulate(inputs, dense, bias, stride, pad, dilation, groups)
     windows = tiles.lay_windows(inputs, pad, 0, taps, stride, dilation, groups)
-    packed = panels_of(weights, order, negatives_from, groups)
-    tops = np.full(2 * packed.shape[1], inputs.max(), np.int64)
+    packed = panels_of(dense.reshape(weights.shape), groups)
+    tops = np.full(inputs.shape[1], inputs.max(), np.int64)
     cuts = np.empty(packed.shape[:2], np.int64)
-    tiles.prove_panels(packed, tops, 0, len(packed), cuts)
+    tiles.prove_panels(packed, tops, taps[0] * taps[1], len(packed) // groups, 0, len(packed), cuts)
     blocks = walk_back.prefix_blocks(weights, prefix, ((1 << 31) - 1) // max(1, int(inputs.max())))
+    shape = *complete.shape[:2], complete.shape[2] * complete.shape[3]
     layer = (
         weights,
         order,
@@ -54,14 +56,14 @@ def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **opti
         negatives_from,
         inclusive,
         cuts,
-        known,
+        complete.reshape(shape) if known else np.empty((0, 0, 0), np.int64),
+        *(narrow or (0, 0)),
     )
-    shape = *complete.shape[:2], complete.shape[2] * complete.shape[3]
     some_tiles = some_tiles or (0, -(-shape[0] * shape[2] // tiles.TILE))
     per_group = len(weights) // groups
     results = []
     for walk in (walk_back.walk_tiles, walk_back.walk_tiles_plain):
-        sums = complete.reshape(shape).copy() if known else np.full(shape, -77)
+        sums = np.full(shape, -77, np.int16 if narrow else np.int64)
         written = sums, np.full(shape, 77, np.int32), np.full(shape, 77, np.uint8)
         for g in range(groups):
             walk(
@@ -77,9 +79,9 @@ def assert_walks(geometry, seed, inclusive, known=False, some_tiles=None, **opti
 @pytest.mark.parametrize("predictive", [False, True], ids=["exact", "predictive"])
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_walks_equal_plain_and_leave_alone_what_is_not_theirs(geometry, predictive):
-    for inclusive, known in ((False, False), (True, False), (False, True), (True, True)):
-        assert_walks(geometry, 1, inclusive, known, predictive=predictive)
-        assert_walks(geometry, 2, inclusive, known, some_tiles=(0, 1), predictive=predictive)
+    for inclusive, known, narrow in itertools.product([False, True], [False, True], NARROW):
+        assert_walks(geometry, 1, inclusive, known, narrow, predictive=predictive)
+        assert_walks(geometry, 2, inclusive, known, narrow, some_tiles=(0, 1), predictive=predictive)
 
 
 @given(
@@ -89,10 +91,13 @@ def test_walks_equal_plain_and_leave_alone_what_is_not_theirs(geometry, predicti
     predictive=st.booleans(),
     inclusive=st.booleans(),
     known=st.booleans(),
+    narrow=st.none() | st.tuples(st.integers(-62, 62), st.integers(0, HIGHEST)),
 )
-def test_drawn_walks_equal_plain(seed, high, within, predictive, inclusive, known):
+def test_drawn_walks_equal_plain(seed, high, within, predictive, inclusive, known, narrow):
     geometry = any_geometry(np.random.default_rng(seed))
-    assert_walks(geometry, seed, inclusive, known, high=high, predictive=predictive, weights_within=within)
+    assert_walks(
+        geometry, seed, inclusive, known, narrow, high=high, predictive=predictive, weights_within=within
+    )
 
 
 @pytest.mark.parametrize("limit", [1, 1000, 40000, 1 << 20])
