@@ -14,7 +14,7 @@ from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
-from simhw.dataflows.lane_division import CYCLES, OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
+from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
 from simhw.dataflows.lane_schedule import WAITS, play
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.windows import Portion, count_portions, portions, slices
@@ -290,10 +290,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         activity.add_grids("pes", *work.lanes)
         for lane in range(self.pes.lanes):
             activity.add_grids("pes", _causes(lane), of_pes)
-        lanes = self.pes.lanes
-        of_lanes = work.lanes[1].reshape(lanes, len(CYCLES), -1).sum(axis=(0, 2)).tolist()
-        waits = (of_pes.sum(axis=(1, 2)) * lanes).tolist()
-        spent = {cause: n for (_, cause), n in zip(CYCLES, of_lanes, strict=True)}
+        spent = dict(work.spent)
+        waits = (of_pes.sum(axis=(1, 2)) * self.pes.lanes).tolist()
         for cause, n in zip((*PES, *WAITS), waits, strict=True):
             spent[cause] = spent.get(cause, 0) + n
         busy = spent.pop("busy")

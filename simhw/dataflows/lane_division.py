@@ -22,8 +22,10 @@ Counts = NDArray[np.int64]
 Booked = tuple[Sequence[tuple[str, str]], Counts]  # names (part, what), and their counts [name, row, column]
 ON_CHIP, OFF_CHIP = "chip", "dram"
 PES = ("parking", "stream")  # why all lanes of a PE wait, without time
-# what lanes did, in the order of the kinds of `fast.lane_work`
-ACTIONS = ("pau", "check"), ("pau", "predict"), ("lane", "mul")
+# what lanes and PEs did, in the order of `fast.book_lanes`
+ACTIONS = ("pau", "check"), ("pau", "predict"), ("lane", "mul"), ("lane", "add")
+OF_PES = ("io", "read"), ("io", "write"), ("pool", "take"), ("weights", "read"), ("weights", "write")
+INDEXES = ("indexes", "read"), ("indexes", "write")  # as often as weights
 CYCLES = ("lane", "busy"), ("lane", "lockstep"), ("lane", "no_window")
 LONG_FILTERS = {"parked": kinds.PARKS, "staged": kinds.STAGED, "restreamed": kinds.AGAIN}
 
@@ -36,6 +38,7 @@ class Work:
     actions: Sequence[Booked]  # of each PE's parts
     counts: Mapping[tuple[str, str], int]  # of parts of the whole machine
     lanes: Booked  # (lane, busy or cause): cycles of each PE's lanes
+    spent: Mapping[str, int]  # cycles of all lanes: busy or cause
     pes: Counts  # cycles of each PE, all its lanes: PES, and where
     outputs: Array | None
     details: Mapping[str, Any]
@@ -102,6 +105,10 @@ class Division:
         link = self.dataflow.dram.word_bits
         bits = pes.word_bits + (self.index_bits if stops.ordered else 0)
         moves = self.moves()
+        actions, cycles, totals = fast.book_lanes(
+            by_lane, by_pe, moves.reads, moves.writes, moves.pools, moves.pooled, pes.parked_words
+        )
+        busy, lockstep, no_window, parking, stream, reads, drawn = totals.tolist()
         rounds = Rounds(
             work=work,
             link=(words * bits + (link - 1)) // link,
@@ -113,40 +120,25 @@ class Division:
             room=2 if halves else 1,
             input_words=moves.input_words,
             output_words=moves.output_words,
-            cycles_at_most=moves.cycles + int(by_pe[: kinds.READS + 1].sum()),
+            cycles_at_most=moves.cycles + parking + stream + reads,
             of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
-        buffers = ("weights", "indexes") if stops.ordered else ("weights",)
-        by_lane = np.ascontiguousarray(by_lane.transpose(3, 0, 1, 2))
-        of_lanes = by_lane.sum(axis=0)
-        windows = of_lanes[kinds.WINDOWS]
-        read = of_lanes[kinds.BUSY] + by_pe[kinds.TAKEN] * pes.parked_words + moves.reads
-        written = windows + by_pe[kinds.PARKED] * pes.parked_words + moves.writes
-        of_pes = {("io", "read"): read, ("io", "write"): written}
-        if moves.pooled is not None:
-            of_pes |= {("pool", "take"): windows}
-            read += windows
-            written += moves.pooled
-        for buffer in buffers:
-            of_pes |= {(buffer, "read"): by_pe[kinds.READS], (buffer, "write"): by_pe[kinds.DRAWN]}
-        received = int(by_pe[kinds.DRAWN].sum())
+        buffers = 2 if stops.ordered else 1  # weights come with indexes
+        of_pes = (*_names(pes.lanes, ACTIONS), *OF_PES), actions
         return Work(
             rounds=rounds,
-            actions=(
-                of_each_lane(by_lane, slice(kinds.CHECKS, kinds.BUSY + 1), ACTIONS),
-                of_each_lane(by_lane, slice(kinds.BUSY, kinds.BUSY + 1), (("lane", "add"),)),
-                (tuple(of_pes), np.array(list(of_pes.values()))),
-            ),
+            actions=(of_pes, (INDEXES, actions[-len(INDEXES) :])) if stops.ordered else (of_pes,),
             counts={
-                ("noc.columns", "send"): len(buffers) * int(sent),
-                ("noc.columns", "receive"): len(buffers) * received,
+                ("noc.columns", "send"): buffers * int(sent),
+                ("noc.columns", "receive"): buffers * drawn,
                 ("noc.rows", "send"): moves.carried,
                 ("noc.rows", "receive"): moves.carried * self.columns,
             },
-            lanes=of_each_lane(by_lane, slice(kinds.BUSY, kinds.NO_WINDOW + 1), CYCLES),
+            lanes=(_names(pes.lanes, CYCLES), cycles),
+            spent={"busy": busy, "lockstep": lockstep, "no_window": no_window},
             pes=by_pe[kinds.PARKING : kinds.STREAM + 1],
             outputs=stops.outputs if values else None,
-            details={"macs_cut": shape.macs - int(of_lanes[kinds.BUSY].sum())} | dict(stops.details),
+            details={"macs_cut": shape.macs - busy} | dict(stops.details),
         )
 
     def by_work(self, macs: Array) -> Counts:
@@ -182,11 +174,6 @@ def _names(lanes: int, names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
     return tuple((f"{part}{lane}", what) for lane in range(lanes) for part, what in names)
 
 
-def of_each_lane(by_lane: Counts, some: slice, names: tuple[tuple[str, str], ...]) -> Booked:
-    """Return some kinds of what lanes did [lane, kind, row, column], under the names of each lane's parts."""
-    return _names(len(by_lane), names), by_lane[:, some].reshape(-1, *by_lane.shape[2:])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Moves:
     """What moves in and out of the PEs of a layer besides weights; it depends on shapes alone."""
@@ -199,7 +186,8 @@ class Moves:
     carried: int  # words on the buses of all rows
     writes: Counts  # of each PE's memory: inputs that come
     reads: Counts  # and inputs that it hands to its row
-    pooled: Counts | None  # pooled values that each PE makes
+    pools: bool
+    pooled: Counts  # pooled values that each PE makes
     input_words: int  # link words of all rounds
     output_words: int
     cycles: int  # of carrying and pooling in all rounds
@@ -272,9 +260,10 @@ def _moves(
         output_words=int(outputs.sum()),
         cycles=int(carrying.sum() + pooling.sum()),
         carried=int(whole.sum()),
-        writes=np.broadcast_to(whole[:, None], (rows, columns)),
+        writes=np.repeat(whole[:, None], columns, axis=1),
         reads=reads,
-        pooled=None if pool is None else pooled_values.sum(axis=0)[:, None] * own * shape.groups,
+        pools=pool is not None,
+        pooled=pooled_values.sum(axis=0)[:, None] * own * shape.groups,
         of_rows=RowMoves(
             inputs=on_link(by_round(words, channels), on_chip[0]),
             carrying=-(-by_round(of_buses, channels) // row_words),

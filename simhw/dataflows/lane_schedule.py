@@ -90,17 +90,7 @@ def _by_recurrence(
     link.count("read", read)
     link.count("write", written)
     machine.sim.activity.add("dram", "busy", busy)
-    return Played(
-        cycles=cycles, stalls=dict(zip(STALLS, stalls, strict=True)), waits=_everybody(waits, stalls)
-    )
-
-
-def _everybody(waits: Counts, stalls: Sequence[int]) -> Counts:
-    """Return the waits of single PEs, and the array's stalls as waits of each of them."""
-    whole = np.empty((len(WAITS), *waits.shape[1:]), dtype=np.int64)
-    whole[: len(waits)] = waits
-    whole[len(waits) :] = np.array(stalls)[:, None, None]
-    return whole
+    return Played(cycles=cycles, stalls=dict(zip(STALLS, stalls, strict=True)), waits=waits)
 
 
 def _fits_int64(machine: Machine, rounds: Rounds, words: int) -> bool:

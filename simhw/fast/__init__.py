@@ -15,6 +15,7 @@ from simhw.fast.early_termination import (
     early_termination,
     early_termination_plain,
 )
+from simhw.fast.lane_books import book_lanes
 from simhw.fast.lane_work import deal_lanes, deal_whole
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.ranges import channel_ranges
@@ -32,6 +33,7 @@ __all__ = [
     "NONE",
     "RELU",
     "RELU6",
+    "book_lanes",
     "channel_ranges",
     "conv_accumulate",
     "conv_accumulate_plain",

@@ -8,7 +8,7 @@ from numba import njit
 CYCLES, INPUTS, ROW_BUS, OUTPUTS, POOLING, BUSY = 0, 1, 2, 3, 4, 5
 SUMMARY = 6
 STREAM, FILTERS, BARRIER, NO_PORTION, NO_FILTER = 0, 1, 2, 3, 4
-WAITS = 5
+WAITS = 9  # and the waits of the whole array, in the order of the summary
 
 
 def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
@@ -28,9 +28,9 @@ def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, 
     then columns in their order, then outputs.
 
     Returns int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link]; each PE's
-    waits [5, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
-    on the link, at the BARRIER, for rounds without a portion or a filter for it; [rounds, 2] the cycles in
-    which the PEs begin and end each round.
+    waits [9, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
+    on the link, at the BARRIER, for rounds without a portion or a filter for it, and those of the whole
+    array; [rounds, 2] the cycles in which the PEs begin and end each round.
     """
     rounds, steps, columns, units, rows = work.shape
     waits = np.zeros((WAITS, rows, columns), np.int64)
@@ -148,6 +148,8 @@ def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, 
                 continue
         cycle += 1
     summary = [cycle, *(stalls[kind] for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)), busy]
+    for kind in stalls:
+        waits[NO_FILTER + kind] = stalls[kind]
     return np.array(summary, np.int64), waits, spans
 
 
@@ -192,7 +194,7 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
     never = np.int64((1 << 63) - 1)
     asks = np.full(columns + 2, never, np.int64)  # who asks the link, since when: inputs, columns, outputs
     wait_inputs = wait_outputs = moved = pooled = 0
-    free_tick = busy = 0
+    free_tick = end_at = busy = np.int64(0)
     r = 0
     at_link = True  # whether inputs of round r are still to come, asked for at `asked_at`
     since = asked_at = np.int64(0)
@@ -278,12 +280,15 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             words = words_of[which[who - 1, loaded[who - 1]]]
         else:
             words = leaving
-        # rounded up, as whole numbers without a sign
-        asked_tick = (np.uint64(asks[who]) * ticks + (cycles_of_ticks - one)) // cycles_of_ticks
-        start = max(free_tick, np.int64(asked_tick))
-        free_tick = start + words
+        # rounded up, as whole numbers without a sign; divided is no more often than it must be
+        start_at = end_at
+        if np.uint64(earliest) * ticks > np.uint64(free_tick) * cycles_of_ticks:
+            asked_tick = (np.uint64(earliest) * ticks + (cycles_of_ticks - one)) // cycles_of_ticks
+            free_tick = np.int64(asked_tick)
+            start_at = np.int64((asked_tick * cycles_of_ticks + (ticks - one)) // ticks)
+        free_tick += words
         end_at = np.int64((np.uint64(free_tick) * cycles_of_ticks + (ticks - one)) // ticks)
-        busy += end_at - np.int64((np.uint64(start) * cycles_of_ticks + (ticks - one)) // ticks)
+        busy += end_at - start_at
         first = last = 0
         if who == 0:
             wait_inputs += end_at + latency - since
@@ -291,7 +296,7 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             at_link = False
         elif who <= columns:
             slot = load_slot[who - 1]
-            asked[who - 1, slot] = asks[who]
+            asked[who - 1, slot] = earliest
             there[who - 1, slot] = end_at + latency
             loaded[who - 1] += 1
             load_slot[who - 1] = slot + 1 if slot + 1 < turn else 0
@@ -301,5 +306,7 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
             written = end_at + latency
     waits[STREAM], waits[FILTERS] = held_back.T, late.T
     wait_outputs += max(written - since, 0)
+    waits[NO_FILTER + INPUTS], waits[NO_FILTER + ROW_BUS] = wait_inputs, moved
+    waits[NO_FILTER + OUTPUTS], waits[NO_FILTER + POOLING] = wait_outputs, pooled
     cycles = max(since, written)
     return np.array([cycles, wait_inputs, moved, wait_outputs, pooled, busy], np.int64), waits, spans
