@@ -476,11 +476,23 @@ def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, f
         return None, None
     expected = np.asarray(layer.expected)
     form = layer.formats["expected"]
-    if not form.is_float and output.shape == expected.shape and np.array_equal(output, expected):
+    if not form.is_float and output.shape == expected.shape and _equal(output, expected):
         return True, None
     off = np.abs(output.astype(np.float64) - expected) * 2.0**-form.fraction
     error = {"max": float(off.max()), "mean": float(off.mean())}
     return (None if form.is_float else False), error
+
+
+def _equal(one: Array, other: Array) -> bool:
+    """Return whether integers are equal: eight bytes at once, where they lie that way."""
+    if (
+        one.dtype == other.dtype
+        and one.nbytes % 8 == 0
+        and one.flags.c_contiguous
+        and other.flags.c_contiguous
+    ):
+        one, other = (array.reshape(-1).view(np.uint64) for array in (one, other))
+    return bool((one == other).all())
 
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:

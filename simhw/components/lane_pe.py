@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ class LanePE(core.Component, kind="lane_pe"):
             """Words of the input/output memory that a sum takes, and cycles to move it there or back."""
             return -(-self.sum_bits // self.word_bits)
 
-        @property
+        @functools.cached_property
         def half_words(self) -> int:
             """Words of one half of the input/output memory."""
             return int(self.io_kib * 1024 * 8 / 2) // self.word_bits

@@ -230,8 +230,9 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         order = layer.ordering
         thresholds = order.thresholds
         ranges: Any = (lows, tops)
+        border: Any = 0
         if lows.any():
-            ranges = None
+            ranges, border = None, -lows
             inputs = (inputs - lows[:, None, None]).astype(np.int16)
             by_group = np.repeat(lows.reshape(shape.groups, -1), shape.group_out_channels, axis=0)
             by_weight = np.repeat(by_group, shape.kernel_height * shape.kernel_width, axis=1)
@@ -248,7 +249,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         outputs, macs, stopped = fast.early_termination(
             inputs.astype(np.int16, copy=False), order.weights, order.order, bias, order.prefix,
             thresholds, order.negatives_from, (shape.kernel_height, shape.kernel_width), *geometry,
-            inclusive=self.options.test == "at_or_below", pad_value=-lows, complete=complete,
+            inclusive=self.options.test == "at_or_below", pad_value=border, complete=complete,
             ranges=ranges, natural=weights, narrow=(layer.shift, self._highest(layer)),
         )  # fmt: skip
         details = _stopped(shape, stopped, complete, layer.formats["bias"].fraction)

@@ -106,7 +106,7 @@ def early_termination(
     lows, tops = channel_ranges(inputs) if ranges is None else ranges
     tops = np.maximum(tops, border)
     falls, natural = _natural(weights, order, negatives_from, natural, threads)
-    if not falls or lows.any() or (border.any() and border.min() < 0):
+    if not falls or lows.any() or border.min(initial=0) < 0:
         padded = _padded(inputs, pad, pad_value)
         sums = results[0] if narrow is None else np.empty(shape, np.int64)
         _by_steps(padded, *layer, *geometry, bool(inclusive), sums, *results[1:], threads)  # pyright: ignore

@@ -9,6 +9,7 @@ CHECKS, PREDICTS, BUSY, LOCKSTEP, NO_WINDOW, WINDOWS = 0, 1, 2, 3, 4, 5  # rows 
 # rows of what each PE did; the first three are its cycles but for waits that only time decides
 PARKING, STREAM, READS, PARKED, TAKEN, DRAWN = 0, 1, 2, 3, 4, 5
 LANE_KINDS, PE_KINDS = 6, 6
+_MANY = 8  # groups to a unit, from which on to go through all of them for each unit is faster
 PARKS, STAGED, AGAIN = 0, 1, 2  # what becomes of filters longer than a unit
 
 
@@ -222,8 +223,8 @@ def deal_at_own_pace(
     by_lane = np.zeros((LANE_KINDS, rows, columns, lanes), np.int64)
     by_pe = np.zeros((PE_KINDS, rows, columns), np.int64)
     sent = 0
-    # Groups side by side, portion after portion, a row for each lane. Windows are at places of a map;
-    # masks are -1 where a group has a window for the lane, and where that one's sum may be parked.
+    # Groups side by side, portion after portion, and so their windows. Those are at places of a map; masks
+    # are -1 where a group has a window for the lane, and where that one's sum may be parked.
     firsts = np.zeros(portions + 1, np.int64)
     for b in range(portions):
         firsts[b + 1] = firsts[b]
@@ -232,19 +233,22 @@ def deal_at_own_pace(
     end = firsts[portions]
     at, here = np.zeros(lanes * end, np.uint32), np.zeros(lanes * end, np.int32)
     parks = np.zeros(lanes * end if units > 1 else 0, np.int32)
+    dealt = np.zeros((portions, lanes), np.int64)  # windows of each lane
     for b in range(portions):
         for j in range(firsts[b], firsts[b + 1]):
             for lane in range(lanes):
                 if places[b, j - firsts[b], lane] >= 0:
-                    at[lane * end + j] = places[b, j - firsts[b], lane]
-                    here[lane * end + j] = -1
+                    at[j * lanes + lane] = places[b, j - firsts[b], lane]
+                    here[j * lanes + lane] = -1
+                    dealt[b, lane] += 1
                     if units > 1 and firsts[b + 1] - firsts[b] > 1:  # a single group keeps its sums
-                        parks[lane * end + j] = -1
+                        parks[j * lanes + lane] = -1
     counts, pace = np.zeros(lanes * end, np.int32), np.zeros(end, np.int32)
     # of all filters of a column that one row of PEs after another has, each window by itself
     busy, checks, going = np.zeros_like(counts), np.zeros_like(counts), np.zeros_like(parks)
     paces = np.zeros(end, np.int32)
     ending, left = np.zeros(units + 1, np.int64), np.zeros(units + 1, np.int64)  # of the groups of a portion
+    sums = np.zeros((2, lanes), np.int64)  # of a portion's windows: busy, checks
     furthest = np.zeros((steps, turns), np.int64)
     present = np.zeros(steps, np.int64)
     whole_unit = np.int32(min(unit, size))
@@ -275,12 +279,18 @@ def deal_at_own_pace(
                         for j in range(counts.size):
                             x = np.uint64(max(np.int32(counts[j] - 1), np.int32(0)))
                             going[j] += np.int32(x * inverse >> np.uint64(32)) & parks[j]
-                    for j in range(end):
-                        pace[j] = counts[j]
-                    for lane in range(1, lanes):
-                        other = counts[lane * end : (lane + 1) * end]
+                    if lanes == 4:
                         for j in range(end):
-                            pace[j] = max(pace[j], other[j])
+                            k0, k1, k2, k3 = (
+                                counts[4 * j],
+                                counts[4 * j + 1],
+                                counts[4 * j + 2],
+                                counts[4 * j + 3],
+                            )
+                            pace[j] = max(max(k0, k1), max(k2, k3))
+                    else:
+                        for j in range(end):
+                            pace[j] = counts[j * lanes : (j + 1) * lanes].max()
                     for j in range(end):
                         paces[j] += pace[j]
                     turn, p = (0, k) if spread else divmod(n * portions, rows)
@@ -314,13 +324,27 @@ def deal_at_own_pace(
                             own_work[0, p] = whole
                             continue
                         cost = park if here_paces.size > 1 else 0  # a single group keeps its sums
+                        reached = (longest - 1) // unit + 1
+                        came = np.int64(0)  # groups that go on behind the unit before
+                        if here_paces.size > _MANY * reached:  # each unit by itself, as vectors
+                            for i in range(reached):
+                                low, took, goes = np.int32(i * unit), np.int32(0), np.int32(0)
+                                for j in range(here_paces.size):
+                                    rest = np.int32(here_paces[j] - low)
+                                    took = np.int32(took + max(min(rest, whole_unit), np.int32(0)))
+                                    goes = np.int32(goes + np.int32(rest > whole_unit))
+                                moves = cost * (came + goes)
+                                own_work[i, p] = took + moves
+                                by_pe[PARKING, p, c] += moves
+                                came = np.int64(goes)
+                            continue
                         for j in range(here_paces.size):
                             x = max(here_paces[j], np.int32(1)) - 1
                             i = np.int64(np.uint64(x) * inverse >> np.uint64(32))
                             ending[i] += 1
                             left[i] += here_paces[j] - i * unit
                         on = np.int64(0)  # groups that go on behind a unit
-                        for i in range((longest - 1) // unit, -1, -1):
+                        for i in range(reached - 1, -1, -1):
                             moves = cost * (on + (on + ending[i] if i else 0))
                             own_work[i, p] = left[i] + on * unit + moves
                             by_pe[PARKING, p, c] += moves
@@ -328,21 +352,41 @@ def deal_at_own_pace(
                             ending[i] = left[i] = 0
                 p = k if spread else n * portions % rows
                 for b in range(portions if filters_met else 0):
+                    steady = spent = np.int64(0)
                     for j in range(firsts[b], firsts[b + 1]):
-                        by_pe[READS, p, c] += paces[j]
-                        for lane in range(lanes):
-                            i = lane * end + j
-                            if here[i]:
-                                by_lane[BUSY, p, c, lane] += busy[i]
-                                by_lane[LOCKSTEP, p, c, lane] += paces[j] - busy[i]
-                                by_lane[CHECKS, p, c, lane] += checks[i]
-                                by_lane[WINDOWS, p, c, lane] += filters_met
-                                by_lane[PREDICTS, p, c, lane] += looked_at
-                            else:
-                                by_lane[NO_WINDOW, p, c, lane] += paces[j]
-                            if units > 1:
-                                by_pe[PARKED, p, c] += going[i]
-                                by_pe[TAKEN, p, c] += going[i]
+                        steady += paces[j]
+                    by_pe[READS, p, c] += steady
+                    if units > 1:
+                        for j in range(firsts[b] * lanes, firsts[b + 1] * lanes):
+                            spent += going[j]
+                    by_pe[PARKED, p, c] += spent
+                    by_pe[TAKEN, p, c] += spent
+                    if lanes == 4:  # side by side
+                        b0 = b1 = b2 = b3 = k0 = k1 = k2 = k3 = np.int64(0)
+                        for j in range(firsts[b], firsts[b + 1]):
+                            b0, b1 = b0 + busy[4 * j], b1 + busy[4 * j + 1]
+                            b2, b3 = b2 + busy[4 * j + 2], b3 + busy[4 * j + 3]
+                            k0, k1 = k0 + checks[4 * j], k1 + checks[4 * j + 1]
+                            k2, k3 = k2 + checks[4 * j + 2], k3 + checks[4 * j + 3]
+                        sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3] = b0, b1, b2, b3
+                        sums[1, 0], sums[1, 1], sums[1, 2], sums[1, 3] = k0, k1, k2, k3
+                    else:
+                        sums[:] = 0
+                        for j in range(firsts[b], firsts[b + 1]):
+                            for lane in range(lanes):
+                                sums[0, lane] += busy[j * lanes + lane]
+                                sums[1, lane] += checks[j * lanes + lane]
+                    for lane in range(lanes):
+                        empty = np.int64(0)
+                        if dealt[b, lane] < firsts[b + 1] - firsts[b]:
+                            for j in range(firsts[b], firsts[b + 1]):
+                                empty += 0 if here[j * lanes + lane] else paces[j]
+                        by_lane[BUSY, p, c, lane] += sums[0, lane]
+                        by_lane[NO_WINDOW, p, c, lane] += empty
+                        by_lane[LOCKSTEP, p, c, lane] += steady - empty - sums[0, lane]
+                        by_lane[CHECKS, p, c, lane] += sums[1, lane]
+                        by_lane[WINDOWS, p, c, lane] += dealt[b, lane] * filters_met
+                        by_lane[PREDICTS, p, c, lane] += dealt[b, lane] * looked_at
                     p = p + 1 if p + 1 < rows else 0
                 busy[:] = 0
                 checks[:] = 0

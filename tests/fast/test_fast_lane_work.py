@@ -30,7 +30,11 @@ from simhw.fast.lane_work import (
 def drawn(seed: int) -> tuple:
     rng = np.random.default_rng(seed)
     images, groups, columns, rows, lanes = (int(rng.integers(1, n)) for n in (3, 3, 4, 4, 5))
-    per_group, height, size = int(rng.integers(1, 6)), int(rng.integers(1, 20)), int(rng.integers(1, 30))
+    per_group, height, size = (
+        int(rng.integers(1, 6)),
+        int(rng.choice([1, 7, 19, 70])),
+        int(rng.integers(1, 30)),
+    )
     portions = int(rng.integers(1, 4))
     places = []
     for own in np.array_split(np.arange(height), min(portions, height)):
