@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TypedDict
 
@@ -10,7 +11,6 @@ from simhw.reference.graph import Graph
 from simhw.reference.ops import Node
 from simhw.trace import Trace
 
-_KNOWN: weakref.WeakKeyDictionary[Trace, Network] = weakref.WeakKeyDictionary()
 HANDS_ON = ("maxpool", "avgpool", "globalavgpool", "concat", "flatten")  # what may lie between two layers
 
 
@@ -94,8 +94,12 @@ class Network:
 
 
 def network_of(trace: Trace) -> Network:
-    """Return a trace's network, built when first asked for and kept as long as the trace is."""
-    found = _KNOWN.get(trace)
-    if found is None:
-        found = _KNOWN[trace] = Network(trace)
-    return found
+    """Return a trace's network; it is kept, which keeps no trace."""
+    return _network_of(weakref.ref(trace))
+
+
+@functools.lru_cache(maxsize=64)
+def _network_of(trace: weakref.ref[Trace]) -> Network:
+    found = trace()
+    assert found is not None  # who asks has it
+    return Network(found)

@@ -35,7 +35,8 @@ def early_termination_plain(
     (vertical, horizontal), pad is (top, bottom, left, right).
 
     `narrow` = (shift, high) asks for what a layer with a ReLU makes of the sums: int16, 0 where a window
-    stopped, else as `requantize` has it where the highest output is `high`.
+    stopped, else as `requantize` has it where the highest output is `high`. Products executed are then int16,
+    too, if a window has fewer than 2**15.
 
     Returns int64 sums [N, M, E, F], complete or as they were when they stopped; int32 products executed;
     uint8 COMPLETE, BY_SIGN or BY_PREDICTION.
@@ -58,7 +59,9 @@ def early_termination_plain(
         sums[:, m], macs[:, m], stopped[:, m] = stop_plain(
             after, prefix[m], thresholds[m], negatives_from[m], inclusive
         )
-    return (sums if narrow is None else narrow_plain(sums, stopped, *narrow)), macs, stopped
+    if narrow is None:
+        return sums, macs, stopped
+    return narrow_plain(sums, stopped, *narrow), macs.astype(_kinds(narrow, size)[1]), stopped
 
 
 def early_termination(
@@ -83,11 +86,12 @@ def early_termination(
     threads = threads or config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
     kernel, stride, pad, dilation = tuple(kernel), tuple(stride), tuple(pad), tuple(dilation)
     shape = len(inputs), len(weights), *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
-    kinds = KINDS if narrow is None else (np.int16, *KINDS[1:])
+    kinds = _kinds(narrow, weights.shape[1])
     results = out or [np.empty(shape, kind) for kind in kinds]
     for result, kind in zip(results, kinds, strict=True):
         if result.shape != shape or result.dtype != kind or not result.flags.c_contiguous:
-            raise ValueError(f"out: wants contiguous arrays {shape} of {kinds[0].__name__}, int32 and uint8")
+            wanted = ", ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"out: wants contiguous arrays {shape} of {wanted}")
     if pairs.INTERPRETED:
         made = early_termination_plain(
             inputs, weights, order, bias, prefix, thresholds, negatives_from, kernel, stride, pad, dilation,
@@ -126,6 +130,13 @@ def early_termination(
         rest = (packed, cuts, _frozen(complete, np.int64), groups, bool(inclusive), *(narrow or (0, 0)))
         _by_walks(windows, top, *layer, *rest, *results, threads)  # pyright: ignore
     return tuple(results)
+
+
+def _kinds(narrow, size):
+    """Return of which types the results are."""
+    if narrow is None:
+        return KINDS
+    return np.int16, np.int16 if size < 1 << 15 else np.int32, np.uint8
 
 
 def _natural(weights, order, negatives_from, natural, threads):

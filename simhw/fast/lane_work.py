@@ -170,8 +170,9 @@ def deal_whole(
 ):  # fmt: skip
     """Return `deal_lanes` of windows that all run to their end: what one filter asks for, all of them do."""
     windows, size, per_group = int(places.max()) + 1, int(edges[-1]), filters // groups
+    kind = np.int16 if size < 1 << 15 else np.int32
     work, words, by_lane, by_pe, sent = deal_lanes(
-        np.full((images, 1, windows), size, np.int32), np.array([size], np.int32), np.zeros(1, np.bool_),
+        np.full((images, 1, windows), size, kind), np.array([size], np.int32), np.zeros(1, np.bool_),
         places, 1, 1 if spread else rows, 1, edges, unit, room, park, long, together, False,
     )  # fmt: skip
     deep = rows if spread else 1

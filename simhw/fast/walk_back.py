@@ -137,7 +137,7 @@ def walk_tiles(
     totals = np.empty((FILTERS, TILE), dtype=np.int64)
     all_totals = totals.reshape(-1)
     so_far, own_sums = np.empty(TILE, dtype=np.int64), np.empty(TILE, dtype=sums.dtype)
-    own_macs, own_stopped = np.empty(TILE, dtype=np.int32), np.empty(TILE, dtype=np.uint8)
+    own_macs, own_stopped = np.empty(TILE, dtype=macs.dtype), np.empty(TILE, dtype=np.uint8)
     some_tiles = max(1, min(_ROWS_BYTES // (2 * TILE * size), end_tile - first_tile))
     room = np.zeros((some_tiles * height + 3) * TILE, dtype=np.int16)
     rows = room[-room.ctypes.data % 64 // 2 :]  # so that each row is one line of the cache
@@ -347,7 +347,8 @@ def _put_predicted(typingctx, totals, begin, so_far, taken, macs, stopped, at):
             context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 5)
         )
         wide = ir.VectorType(ir.IntType(64), tile.lanes)
-        taken = _spread(builder, builder.trunc(args[3], ir.IntType(32)), tile.lanes)
+        bits = signature.args[4].dtype.bitwidth
+        taken = _spread(builder, builder.trunc(args[3], ir.IntType(bits)), tile.lanes)
         why = ir.Constant(ir.VectorType(ir.IntType(8), tile.lanes), [BY_PREDICTION] * tile.lanes)
         for place in tile.places():
             total = builder.gep(totals, [builder.add(args[1], place)])
@@ -556,6 +557,11 @@ def _walk_back(
                 for k, part in enumerate((least, removed))
             )
         everything = _spread(builder, builder.trunc(own.size, i32), tile.lanes)
+        narrow = ir.VectorType(ir.IntType(signature.args[10].dtype.bitwidth), tile.lanes)
+
+        def kept(counts):
+            return counts if narrow == tile.vector else builder.trunc(counts, narrow)
+
         late = ir.Constant(i64, 0)
         for p, place in enumerate(places):
             alive = builder.icmp_signed(">=", begun[p], tile.zero)
@@ -563,7 +569,7 @@ def _walk_back(
             taken = builder.select(alive, removed[p], tile.zero)
             for target, value in (
                 (totals, builder.add(complete[p], builder.sext(back, wide))),
-                (macs, builder.sub(everything, taken)),
+                (macs, kept(builder.sub(everything, taken))),
                 (stopped, builder.zext(alive, ir.VectorType(i8, tile.lanes))),
             ):
                 tile.store(value, builder.gep(target, [place]))

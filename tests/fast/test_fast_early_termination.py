@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fast_conv import GEOMETRIES, HIGHEST, LOWEST, any_geometry
 
-from simhw.fast import conv_accumulate
+from simhw.fast import RELU, conv_accumulate, requantize
 from simhw.fast.early_termination import (
     BY_PREDICTION,
     BY_SIGN,
@@ -51,6 +51,14 @@ def drawn(geometry, seed, low=0, high=HIGHEST, predictive=False, weights_within=
     )  # fmt: skip
 
 
+def natural_of(layer):
+    """The weights of a layer where they are from."""
+    weights, order, taps = layer[1], layer[2], layer[7]
+    natural = np.empty_like(weights)
+    np.put_along_axis(natural, order.astype(np.int64), weights, axis=1)
+    return natural.reshape(len(weights), -1, *taps)
+
+
 def one_filter(weights, inputs, bias=0, prefix=0, threshold=0, **options):
     """What becomes of one filter's only window; weights come in the order in which they are executed."""
     weights = np.array([weights], np.int16)
@@ -68,7 +76,8 @@ def one_filter(weights, inputs, bias=0, prefix=0, threshold=0, **options):
 
 def assert_exact(layer, **options):
     results = early_termination(*layer, **options)
-    options.pop("threads", None)
+    for own in ("threads", "natural"):
+        options.pop(own, None)
     expected = early_termination_plain(*layer, **options)
     for name, result, wanted in zip(("sums", "macs", "stopped"), results, expected, strict=True):
         assert result.dtype == wanted.dtype
@@ -126,7 +135,9 @@ def test_one_window_by_hand(case, outcome):
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_every_geometry_equals_the_definition(geometry, low, predictive):
     for options in ({}, {"inclusive": True, "pad_value": 7}, {"pad_value": low}):
-        assert_exact(drawn(geometry, seed=1, low=low, predictive=predictive), **options)
+        layer = drawn(geometry, seed=1, low=low, predictive=predictive)
+        assert_exact(layer, **options)
+        assert_exact(layer, **options, narrow=(18, 1 << 14), natural=natural_of(layer))
 
 
 @given(
@@ -138,24 +149,59 @@ def test_every_geometry_equals_the_definition(geometry, low, predictive):
     inclusive=st.booleans(),
     pad_value=st.sampled_from([0, 1, HIGHEST, -1]),
     threads=st.sampled_from([None, 1, 3]),
+    narrow=st.none() | st.tuples(st.integers(-62, 62), st.integers(0, HIGHEST)),
+    natural=st.booleans(),
 )
 def test_drawn_layers_equal_the_definition(
-    seed, low, high, within, predictive, inclusive, pad_value, threads
+    seed, low, high, within, predictive, inclusive, pad_value, threads, narrow, natural
 ):  # fmt: skip
     geometry = any_geometry(np.random.default_rng(seed))
     layer = drawn(geometry, seed, low, high, predictive, within)
-    assert_exact(layer, inclusive=inclusive, pad_value=pad_value, threads=threads)
+    assert_exact(
+        layer, inclusive=inclusive, pad_value=pad_value, threads=threads, narrow=narrow,
+        natural=natural_of(layer) if natural else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shift", [-62, -3, 0, 1, 2, 9, 62])
+def test_narrow_outputs_round_to_even_and_end_at_the_highest(shift):
+    """Sums around every multiple of half a unit, and far away, through one weight of one."""
+    half = 1 << max(shift - 1, 0)
+    sums = np.array([n * half + d for n in range(-3, 9) for d in (-1, 0, 1)] + [(1 << 60) - 1, -(1 << 60)])
+    sums = sums.clip(-(1 << 61) + 1, (1 << 61) - 1)
+    count = len(sums)
+    layer = (
+        np.zeros((1, 1, 4, 8), np.int16), np.ones((count, 1), np.int16), np.zeros((count, 1), np.int32),
+        sums, np.zeros(count), np.zeros(count), np.ones(count), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1,
+    )  # fmt: skip
+    for highest in (5, HIGHEST):
+        outputs = early_termination(*layer, narrow=(shift, highest))[0]
+        wanted, _ = requantize(sums, shift, LOWEST, highest, RELU)
+        assert outputs.dtype == np.int16
+        np.testing.assert_array_equal(outputs, np.broadcast_to(wanted[None, :, None, None], outputs.shape))
+
+
+def test_windows_of_2_to_the_15_products_are_counted_in_an_int32():
+    for size, kind in (((1 << 15) - 1, np.int16), (1 << 15, np.int32)):
+        layer = (
+            np.ones((1, size, 4, 8), np.int16), -np.ones((1, size), np.int16),
+            np.arange(size, dtype=np.int32)[None], np.array([size]), [0], [0], [0], (1, 1), (1, 1),
+            (0, 0, 0, 0), (1, 1), 1,
+        )  # fmt: skip
+        outputs, macs, stopped = early_termination(
+            *map(np.asarray, layer[:7]), *layer[7:], narrow=(0, HIGHEST)
+        )
+        assert macs.dtype == kind
+        assert (macs == size).all()
+        assert not outputs.any()
+        assert not stopped.any()
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_behind_a_relu_exact_mode_puts_out_what_the_dense_convolution_does(geometry):
     layer = drawn(geometry, seed=3)
-    inputs, weights, order, bias, *_, taps, stride, pad, dilation, groups = layer
-    natural = np.empty_like(weights)
-    np.put_along_axis(natural, order.astype(np.int64), weights, axis=1)
-    dense = conv_accumulate(
-        inputs, natural.reshape(len(weights), -1, *taps), bias, stride, pad, dilation, groups
-    )
+    inputs, weights, _, bias, *_, stride, pad, dilation, groups = layer
+    dense = conv_accumulate(inputs, natural_of(layer), bias, stride, pad, dilation, groups)
     sums, macs, stopped = early_termination(*layer)
     np.testing.assert_array_equal(np.maximum(sums, 0), np.maximum(dense, 0))
     assert (macs[stopped == COMPLETE] == weights.shape[1]).all()
@@ -228,7 +274,7 @@ def test_arrays_to_write_to_that_do_not_fit_are_refused():
     out = early_termination(*layer)
     for wrong in (out[::-1], [x[..., :-1] for x in out], [x.swapaxes(2, 3) for x in out]):
         with pytest.raises(
-            ValueError, match=r"^out: wants contiguous arrays \(3, 17, 13, 13\) of int64, int32"
+            ValueError, match=r"^out: wants contiguous arrays \(3, 17, 13, 13\) of int64, int32, uint8$"
         ):
             early_termination(*layer, out=wrong)
 

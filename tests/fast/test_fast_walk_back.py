@@ -64,7 +64,7 @@ def assert_walks(geometry, seed, inclusive, known=False, narrow=None, some_tiles
     results = []
     for walk in (walk_back.walk_tiles, walk_back.walk_tiles_plain):
         sums = np.full(shape, -77, np.int16 if narrow else np.int64)
-        written = sums, np.full(shape, 77, np.int32), np.full(shape, 77, np.uint8)
+        written = sums, np.full(shape, 77, np.int16 if narrow else np.int32), np.full(shape, 77, np.uint8)
         for g in range(groups):
             walk(
                 windows.values, windows.image, g * windows.group, windows.pitch, windows.taps,
