@@ -400,7 +400,8 @@ class _Run:
         if found is None:
             found = self._sums[names] = self._sums_of(names)
         moved, done = (
-            {what: factor * sum(grouped[name] for name in of) for what, factor, of in sums} for sums in found
+            {what: factor * sum([grouped[name] for name in of]) for what, factor, of in sums}
+            for sums in found
         )
         return {part: bits // 8 for part, bits in moved.items()}, done
 

@@ -30,14 +30,17 @@ def _paths(grid: str, names: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=256)
 def _places(
     single: tuple[tuple[str, str], ...], grids: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-) -> list[tuple[str, list[int]]]:
-    """Return the names of grouped counts in their order, and which of all counts, in a row, are each's."""
+) -> list[tuple[str, int, list[int]]]:
+    """Return the names of grouped counts in their order, and which of all counts, in a row, are each's.
+
+    Of these the first one stands by itself: most have no other.
+    """
     paths = [f"{strip_indexes(instance)}.{what}" for instance, what in single]
     paths += [path for grid, names in grids for path in _paths(grid, names)]
     places: dict[str, list[int]] = {}
     for i, path in enumerate(paths):
         places.setdefault(path, []).append(i)
-    return sorted(places.items())
+    return [(path, where[0], where[1:]) for path, where in sorted(places.items())]
 
 
 class Tally:
@@ -96,8 +99,14 @@ class Tally:
             counts += of_grid.reshape(len(of_grid), -1).sum(axis=1).tolist()
         names = tuple(self._single), tuple((grid, tuple(names)) for grid, names, _ in self._grids)
         places = _places(*names) if len(self._single) < _FEW else _places.__wrapped__(*names)
-        sums = ((path, sum([counts[i] for i in where])) for path, where in places)
-        return {path: n for path, n in sums if n}
+        found: dict[str, int] = {}
+        for path, first, others in places:
+            n = counts[first]
+            for i in others:
+                n += counts[i]
+            if n:
+                found[path] = n
+        return found
 
     def total(self, what: str, of: str = "") -> int:
         """Return the sum of `what` over all instances, or over those whose path begins with `of`."""

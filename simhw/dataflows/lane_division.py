@@ -124,7 +124,7 @@ class Division:
             of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
         )
         buffers = 2 if stops.ordered else 1  # weights come with indexes
-        of_pes = (*_names(pes.lanes, ACTIONS), *OF_PES), actions
+        of_pes = _names(pes.lanes, ACTIONS, OF_PES), actions
         return Work(
             rounds=rounds,
             actions=(of_pes, (INDEXES, actions[-len(INDEXES) :])) if stops.ordered else (of_pes,),
@@ -170,8 +170,10 @@ class Division:
 
 
 @functools.cache
-def _names(lanes: int, names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((f"{part}{lane}", what) for lane in range(lanes) for part, what in names)
+def _names(
+    lanes: int, names: tuple[tuple[str, str], ...], others: tuple[tuple[str, str], ...] = ()
+) -> tuple[tuple[str, str], ...]:
+    return (*((f"{part}{lane}", what) for lane in range(lanes) for part, what in names), *others)
 
 
 @dataclass(frozen=True, kw_only=True)

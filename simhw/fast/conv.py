@@ -68,6 +68,10 @@ def _frozen(array, kind):
 
     Arrays that may and arrays that may not be written are two types to numba, each compiled for itself.
     """
+    if isinstance(array, np.ndarray) and array.dtype == kind:
+        flags = array.flags
+        if flags.c_contiguous and not flags.writeable:
+            return array
     view = np.ascontiguousarray(array, dtype=kind).view()
     view.flags.writeable = False
     return view

@@ -88,7 +88,7 @@ def early_termination(
     shape = len(inputs), len(weights), *_output_size(inputs.shape, (0, 0, *kernel), stride, pad, dilation)
     kinds = _kinds(narrow, weights.shape[1])
     results = out or [np.empty(shape, kind) for kind in kinds]
-    for result, kind in zip(results, kinds, strict=True):
+    for result, kind in zip(results, kinds, strict=True) if out else ():
         if result.shape != shape or result.dtype != kind or not result.flags.c_contiguous:
             wanted = ", ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"out: wants contiguous arrays {shape} of {wanted}")
