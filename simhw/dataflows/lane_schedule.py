@@ -68,10 +68,12 @@ def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
     Where the link moves words at a steady rate and nobody keeps a timeline, one recurrence finds what the
     processes would meet; tests hold it to them.
     """
-    plain = machine["dram"].KIND == "dram_link" and machine.sim.timeline is None
-    if plain and rounds.of_rows is None:
-        read = rounds.input_words + int(rounds.link.sum())
-        written = rounds.output_words
+    if machine["dram"].KIND == "dram_link" and machine.sim.timeline is None:
+        of_rows = rounds.of_rows
+        read, written = rounds.input_words, rounds.output_words
+        if of_rows is not None:
+            read, written = int(of_rows.inputs.sum()), int(of_rows.outputs.sum())
+        read += int(rounds.link.sum())
         if _fits_int64(machine, rounds, read + written):
             return (yield from _by_recurrence(machine, rounds, read, written))
     return (yield from Schedule(machine, rounds).run())
@@ -80,12 +82,20 @@ def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
 def _by_recurrence(
     machine: Machine, rounds: Rounds, read: int, written: int
 ) -> Generator[Event, Any, Played]:
-    link = machine["dram"]
-    summary, waits, _ = fast.play_columns(
-        rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.carrying, rounds.pooling,
-        rounds.outputs, rounds.room, (link.clock.cycles, link.clock.ticks), link.spec.latency_cycles,
-    )  # fmt: skip
-    cycles, *stalls, busy = summary.tolist()
+    link, moves = machine["dram"], rounds.of_rows
+    clock = link.clock.cycles, link.clock.ticks
+    if moves is None:
+        summary, waits, _ = fast.play_columns(
+            rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.carrying, rounds.pooling,
+            rounds.outputs, rounds.room, clock, link.spec.latency_cycles,
+        )  # fmt: skip
+        cycles, *stalls, busy = summary.tolist()
+    else:
+        cycles, busy, waits = fast.play_rows(
+            rounds.work, rounds.link, rounds.present, moves.inputs, moves.carrying, moves.pooling,
+            moves.outputs, moves.whole_units, rounds.room, clock, link.spec.latency_cycles,
+        )  # fmt: skip
+        stalls = [0] * len(STALLS)  # the whole array waits for nothing
     yield machine.sim.timeout(cycles)
     link.count("read", read)
     link.count("write", written)
@@ -95,9 +105,12 @@ def _by_recurrence(
 
 def _fits_int64(machine: Machine, rounds: Rounds, words: int) -> bool:
     """Whether no number of the recurrence can overflow; the processes count without bound."""
-    clock = machine["dram"].clock
-    transactions = rounds.link.size + 2 * len(rounds.present)
+    clock, moves = machine["dram"].clock, rounds.of_rows
+    rows = 1 if moves is None else rounds.work.shape[4]
+    transactions = rounds.link.size + 2 * rows * len(rounds.present)
     cycles = rounds.cycles_at_most
+    if moves is not None:
+        cycles += int(moves.carrying.sum()) + int(moves.pooling.sum())
     cycles += (words + transactions) * -(-clock.cycles // clock.ticks)
     cycles += transactions * machine["dram"].spec.latency_cycles
     return (cycles + words) * max(clock.cycles, clock.ticks) < 1 << 62
@@ -239,7 +252,7 @@ class Schedule:
             yield self.dram.read(FILTERS + column, int(self.rounds.link[r, step, column, unit]), "filters")
             self.ready[column][k].succeed()
         moves, units = self.rounds.of_rows, self.units[column]
-        if moves is not None and units and units[-1][2] + 1 < moves.whole_units:
+        if moves is not None and len(units) >= self.rounds.room and units[-1][2] + 1 < moves.whole_units:
             yield self.freed[column][len(units) - self.rounds.room]  # whether any window goes on
         self.next[column][-1].succeed()
 

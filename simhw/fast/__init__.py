@@ -21,6 +21,7 @@ from simhw.fast.link_schedule import play_passes
 from simhw.fast.ranges import channel_ranges
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
+from simhw.fast.row_schedule import play_rows
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.sign_partition import sign_partition
@@ -48,6 +49,7 @@ __all__ = [
     "play_blocks",
     "play_columns",
     "play_passes",
+    "play_rows",
     "play_sweeps",
     "requantize",
     "rlc_decode",

@@ -11,6 +11,46 @@ STREAM, FILTERS, BARRIER, NO_PORTION, NO_FILTER = 0, 1, 2, 3, 4
 WAITS = 9  # and the waits of the whole array, in the order of the summary
 
 
+def list_units_plain(link):
+    """Return int64 (units before each round [columns, rounds + 1], where link has each [columns, most]).
+
+    link [rounds, steps, columns, units] is above 0 where there is a unit; places are those of flat arrays.
+    """
+    rounds, _, columns, _ = link.shape
+    before = np.zeros((columns, rounds + 1), np.int64)
+    before[:, 1:] = (link > 0).sum(axis=(1, 3)).cumsum(axis=0).T
+    places = np.zeros((columns, before[:, -1].max(initial=0)), np.int64)
+    numbers = np.arange(link.size).reshape(link.shape)
+    for c in range(columns):
+        places[c, : before[c, -1]] = numbers[:, :, c][link[:, :, c] > 0]
+    return before, places
+
+
+@njit(cache=True)
+def list_units(link):
+    rounds, steps, columns, units = link.shape
+    before = np.zeros((columns, rounds + 1), np.int64)
+    for c in range(columns):
+        for r in range(rounds):
+            before[c, r + 1] = before[c, r]
+            for s in range(steps):
+                for u in range(units):
+                    before[c, r + 1] += link[r, s, c, u] > 0
+    most = 0
+    for c in range(columns):
+        most = max(most, before[c, rounds])
+    places = np.zeros((columns, most), np.int64)
+    for c in range(columns):
+        k = 0
+        for r in range(rounds):
+            for s in range(steps):
+                for u in range(units):
+                    if link[r, s, c, u]:
+                        places[c, k] = ((r * steps + s) * columns + c) * units + u
+                        k += 1
+    return before, places
+
+
 def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
     """Play rounds of an array of PEs, cycle by cycle.
 
@@ -155,32 +195,14 @@ def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, 
 
 @njit(cache=True)
 def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
-    rounds, steps, columns, units, rows = work.shape
+    rounds, _, columns, _, rows = work.shape
     waits = np.zeros((WAITS, rows, columns), np.int64)
     spans = np.zeros((rounds, 2), np.int64)
-    counts = np.zeros((columns, rounds + 1), np.int64)  # units before each round
-    for c in range(columns):
-        for r in range(rounds):
-            counts[c, r + 1] = counts[c, r]
-            for s in range(steps):
-                for u in range(units):
-                    if link[r, s, c, u]:
-                        counts[c, r + 1] += 1
-    most = 0
-    for c in range(columns):
-        most = max(most, counts[c, rounds])
+    counts, places = list_units(link)
+    which = places.astype(np.uint64)
     words_of, work_of = link.reshape(-1), work.reshape(-1, rows)
-    which = np.zeros((columns, most), np.uint64)  # where link and work have each unit
     ticks, cycles_of_ticks = np.uint64(clock[1]), np.uint64(clock[0])
     one = np.uint64(1)
-    for c in range(columns):
-        k = 0
-        for r in range(rounds):
-            for s in range(steps):
-                for u in range(units):
-                    if link[r, s, c, u]:
-                        which[c, k] = ((r * steps + s) * columns + c) * units + u
-                        k += 1
     # of the last units alone, in turn: those before are of no interest, and they may be many
     turn = room + 1
     load_slot, use_slot = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
