@@ -71,6 +71,10 @@ def test_predictions_cut_more_and_are_booked() -> None:
     other = simulate("snapea", TRACE, tuning="lenet_digits-2", layers=["conv1"])
     again = simulate("snapea", TRACE, tuning=TUNING, layers=["conv1"])
     assert tuned.digests["tuning"] == again.digests["tuning"] != other.digests["tuning"]
+    # named as it was asked for: no folder of this computer, on which the result's digest would depend
+    assert (exact.options["tuning"], other.options["tuning"]) == (None, "lenet_digits-2")
+    loaded = simulate("snapea", TRACE, tuning=load_tuning("lenet_digits-2"), layers=["conv1"])
+    assert loaded.to_dict() == other.to_dict()
     predicted = [layer for layer in tuned.layers if layer.details["termination"] == "predictive"]
     assert all("mispredictions" in layer.details for layer in predicted)
 

@@ -175,7 +175,7 @@ def simulate(
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
-            "tuning": None if tuned is None else str(tuned.source or tuned.name),
+            "tuning": tuning and (tuning.name if isinstance(tuning, Tuning) else str(tuning)),
             "mapping": {k: dict(v) for k, v in mapping.items()}
             if isinstance(mapping, Mapping)
             else mapping and str(mapping),
