@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from simhw.core.machine import Machine, Part
 from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
 from simhw.dataflows.lane_schedule import WAITS, play
 from simhw.errors import DescriptionError, MappingError
-from simhw.mapping.windows import Portion, count_portions, portions, slices
+from simhw.mapping.windows import Portion, count_portions, portions, slices, tap_span
 from simhw.shapes import LayerShape, NumberFormat
 
 fast: Any = untyped_fast  # numba's functions carry no types
@@ -90,8 +91,6 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Iterable[Phase]:
         """Yield a phase a layer. This machine has one mapping of a layer, and takes no other."""
-        if mapping:
-            raise MappingError(f"{', '.join(mapping)}: early_termination takes no mapping")
         for layer in layers:
             if layer.formats["expected"].is_float:
                 raise DescriptionError(
@@ -103,6 +102,15 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                     f"{layer.name}: weights of {bits} bits, lanes multiply words of {LANE_BITS}; wants a "
                     "trace of the exact network's weights"
                 )
+        mapped = {layer.name: self.map_shape(layer.name, layer.shape) for layer in layers}
+        faults = [
+            f"{name}: wants {_listed(mapped[name])}, the one mapping that early_termination has of it; "
+            f"got {_listed(asked)}"
+            for name, asked in (mapping or {}).items()
+            if name in mapped and dict(asked) != mapped[name]
+        ]
+        if faults:
+            raise MappingError(faults)
         kept = self.kept_inputs(layers)
         for layer in layers:
             feeds = layer.feeds
@@ -111,13 +119,29 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 "inputs": ON_CHIP if layer.name in kept else OFF_CHIP,
                 "outputs": ON_CHIP if stays else OFF_CHIP,
             }
-            yield Phase(
-                name=layer.name, layers=(layer,), mapping=self.map_shape(layer.name, layer.shape) | places
-            )
+            yield Phase(name=layer.name, layers=(layer,), mapping=mapped[layer.name] | places)
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
+        self._check_room(name, shape)
         cut = self._portion(shape)
         return {"portion_rows": cut.height, "portion_columns": cut.width}
+
+    def _check_room(self, name: str, shape: LayerShape) -> None:
+        """Refuse a layer that a PE's memory has no room for, one channel of one window at a time."""
+        filters = -(-shape.group_out_channels // self.columns)
+        wanted = {
+            "one channel of a window": tap_span(shape),
+            f"outputs of {filters} filters": filters - 1 + self._sum_words(shape),
+        }
+        half = self.pes.half_words
+        faults = [
+            f"{name}: half of a PE's memory has {half} words, {what} {words}; wants io_kib of at least "
+            f"{math.ceil(words * self.pes.word_bits / 4096 * 1e4) / 1e4:g}"
+            for what, words in wanted.items()
+            if words > half
+        ]
+        if faults:
+            raise DescriptionError(faults)
 
     def _portion(self, shape: LayerShape) -> Portion:
         found = self._portions.get(shape)
@@ -306,6 +330,10 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         }
         outputs = {} if work.outputs is None else {name: work.outputs}
         return Outcome(outputs=outputs, details={name: details | dict(work.details)})
+
+
+def _listed(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(f"{letter}: {value}" for letter, value in mapping.items())
 
 
 @functools.cache

@@ -154,16 +154,19 @@ def _dealt(height: int, width: int, pitch: int, lanes: int, grouping: str) -> ND
     return np.take_along_axis(groups, (groups < 0).argsort(axis=1, kind="stable"), axis=1)
 
 
+def tap_span(shape: LayerShape) -> int:
+    """Return how many inputs of a channel a window spans: those between dilated taps are held, too."""
+    tall = (shape.kernel_height - 1) * shape.dilation[0] + 1
+    return tall * ((shape.kernel_width - 1) * shape.dilation[1] + 1)
+
+
 def slices(shape: LayerShape, half_words: int) -> list[tuple[int, int]]:
     """Return [first, end) of the products of a window between which its inputs change.
 
     One slice, wherever the inputs of a window fit half a memory; else as many whole channels each as fit,
-    or single products of a channel that does not fit.
+    and one at least.
     """
-    taps = shape.kernel_height * shape.kernel_width
-    # what lies between the taps of a dilated kernel is held, too
-    span = (shape.kernel_height - 1) * shape.dilation[0] + 1
-    span *= (shape.kernel_width - 1) * shape.dilation[1] + 1
+    taps, span = shape.kernel_height * shape.kernel_width, tap_span(shape)
     if shape.group_in_channels * span <= half_words:
         return [(0, shape.window)]
     step = max(half_words // span, 1) * taps

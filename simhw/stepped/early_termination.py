@@ -190,17 +190,14 @@ class LayerRun:
         self._stalled("row_bus", since, rows)
 
     def _hold(self, block: Block, words: int, channels: int) -> None:
-        """See that a PE has room: for its inputs in one half, for what comes of them in the other.
-
-        A channel of a window by itself is let in, and a window by itself whatever it makes of the other half.
-        """
+        """See that a PE has room: for its inputs in one half, for what comes of them in the other."""
         half, windows = self.spec.half_words, len(block.places)
-        assert words * channels <= half or windows == channels == 1, f"{words} x {channels} inputs in {half}"
+        assert words * channels <= half, f"{words} x {channels} inputs in {half}"
         filters = -(-self.shape.group_out_channels // self.pes.columns)
         parks = self.shape.window > self.unit and self.options.long_filters == "parked"
         sums = (-(-self.spec.sum_bits // self.spec.word_bits) if parks else 1) * windows
         held = (filters - 1) * windows + sums
-        assert held <= half or windows == 1, f"{held} words of outputs and sums in {half}"
+        assert held <= half, f"{held} words of outputs and sums in {half}"
 
     def _pool(
         self, round: Round, present: Sequence[int], rows: Sequence[int]

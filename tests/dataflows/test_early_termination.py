@@ -183,7 +183,7 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
         row_words=rng.randint(1, 5),
         lanes=rng.randint(1, 5),
         weight_words=rng.choice([1, 8, 16, 64]),
-        io_kib=rng.choice([0.0625, 0.25, 1.0]),
+        io_kib=rng.choice([0.125, 0.25, 1.0]),
         sum_bits=rng.choice([16, 48]),
         pool_words=rng.randint(1, 3),
     )
@@ -256,7 +256,7 @@ def machines(draw: st.DrawFn, negatives: str) -> LaneRig:
         draw(small), draw(small), EarlyTermination.Options(**chosen),
         {"clock_mhz": draw(st.sampled_from([60, 500, 2400]))},
         lanes=draw(st.integers(1, 4)), weight_words=draw(st.sampled_from([2, 8, 64])),
-        io_kib=draw(st.sampled_from([0.0625, 0.25])),
+        io_kib=draw(st.sampled_from([0.125, 0.25])),
     )  # fmt: skip
 
 
@@ -533,9 +533,35 @@ def test_filters_dealt_by_work_leave_columns_with_alike_much() -> None:
         assert [sim.activity[f"pes[0,{column}].lane0", "busy"] for column in (0, 1)] == busy
 
 
-def test_a_mapping_is_refused() -> None:
+def test_its_own_mapping_is_taken_and_any_other_refused() -> None:
     machine = rig()
     layer = OrderedLayer(LayerShape.linear(1, 4, 4))
     dataflow = EarlyTermination(machine.parts, machine.options, 500)
-    with pytest.raises(MappingError, match=r"^layer: early_termination takes no mapping$"):
+    own = dataflow.map_shape("layer", layer.shape)
+    assert list(dataflow.plan([layer], {"layer": own, "another": {}})) == list(dataflow.plan([layer]))
+    with pytest.raises(
+        MappingError, match=r"^layer: wants portion_rows: 1, portion_columns: 1, the one mapping .* got m: 1$"
+    ):
         list(dataflow.plan([layer], {"layer": {"m": 1}}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "io_kib", "wanted"),
+    [
+        (
+            SQUARE,
+            0.01,
+            "half of a PE's memory has 2 words, one channel of a window 9; wants .* of at least 0.0352$",
+        ),
+        (replace(SQUARE, dilation=(2, 2)), 0.05, "one channel of a window 25; wants .* at least 0.0977$"),
+        (LayerShape.linear(1, 4, 90), 0.125, "has 32 words, outputs of 45 filters 45; .* 0.1758$"),
+    ],
+)
+def test_a_memory_that_holds_no_channel_of_a_window_or_not_its_outputs_is_refused(
+    shape: LayerShape, io_kib: float, wanted: str
+) -> None:
+    layer = OrderedLayer(shape)
+    with pytest.raises(DescriptionError, match=f"(?m)^layer: .*{wanted}"):
+        rig(io_kib=io_kib).run(layer)
+    enough = float(wanted.rstrip("$").split()[-1])
+    assert assert_alike(rig(io_kib=enough), layer)["cycles"] > 0
