@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from simhw.accelerator import plan_mapping, simulate
+from simhw.description import load_accelerator
 from simhw.errors import DescriptionError, MappingError, TechnologyError, TraceError
 from simhw.trace import Trace
 from simhw.workload import export, load_workload
@@ -244,3 +247,17 @@ def test_of_ordered_weights_no_more_than_a_layer_s_are_kept(tmp_path: Path) -> N
     """An order takes six bytes a weight: two of the weight, four of its index."""
     few, many = peaks_of("snapea", [stack_of(layers, 6, tmp_path, channels=128) for layers in (3, 12)])
     assert many < few + 3 * (6 * 128 * 128 * 9)
+
+
+def test_what_is_kept_of_a_trace_or_a_description_is_neither_kept_alive_nor_handed_out() -> None:
+    trace = Trace.load("lenet_digits").head(1)
+    simulate("snapea", trace, layers=["conv1"])
+    seen = weakref.ref(trace)
+    del trace
+    gc.collect()
+    assert seen() is None
+    described = load_accelerator("snapea")
+    described.flat_parts()["pes"]["spec"]["lanes"] = 99
+    described.structure()["pes"].clear()
+    assert described.flat_parts()["pes"]["spec"]["lanes"] == 4
+    assert described.structure()["pes"]

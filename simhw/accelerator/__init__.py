@@ -15,7 +15,7 @@ import numpy as np
 
 import simhw
 from simhw import core
-from simhw.accelerator.network import network_of
+from simhw.accelerator.network import kept_network
 from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, Pool, dataflow_kinds, twin_kinds
 from simhw.core.machine import Machine
 from simhw.description import Description, load_accelerator, load_mapping
@@ -175,7 +175,7 @@ def simulate(
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
-            "tuning": tuning and (tuning.name if isinstance(tuning, Tuning) else str(tuning)),
+            "tuning": None if tuned is None else tuned.name if isinstance(tuning, Tuning) else str(tuning),
             "mapping": {k: dict(v) for k, v in mapping.items()}
             if isinstance(mapping, Mapping)
             else mapping and str(mapping),
@@ -260,7 +260,7 @@ def _chosen_layers(
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
     orders = "sign_order" in description.transforms
     negatives = getattr(description.options, "negatives", "original")
-    network = network_of(trace)
+    network = kept_network(trace)
     return [
         LayerView(
             layer,
@@ -498,7 +498,7 @@ def _equal(one: Array, other: Array) -> bool:
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:
     pricer = Pricer(result.parts, table)
-    pricer.refuse_unpriced(key for keys in {tuple(counts): None for counts in grouped} for key in keys)
+    pricer.refuse_unpriced(dict.fromkeys(key for counts in grouped for key in counts))
     priced = [pricer.price(counts, strict=False) for counts in grouped]
     return result.with_energy(
         [p.energy for p in priced], table.energy_unit, table.name, technology_digest=table.digest

@@ -93,13 +93,13 @@ class Network:
         )
 
 
-def network_of(trace: Trace) -> Network:
-    """Return a trace's network; it is kept, which keeps no trace."""
-    return _network_of(weakref.ref(trace))
+def kept_network(trace: Trace) -> Network:
+    """Return a trace's network, whose graph is never written; it is kept, which keeps no trace."""
+    return _kept(weakref.ref(trace))
 
 
 @functools.lru_cache(maxsize=64)
-def _network_of(trace: weakref.ref[Trace]) -> Network:
+def _kept(trace: weakref.ref[Trace]) -> Network:
     found = trace()
     assert found is not None  # who asks has it
     return Network(found)

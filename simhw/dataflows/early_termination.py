@@ -352,13 +352,13 @@ def _stopped(
     """Return how many windows stopped why, and what predictions missed: sums above zero taken for less."""
     early = predictions = missed = most = total = 0
     positive = shape.outputs if complete is None else int(np.count_nonzero(complete > 0))
-    if stopped is not None and complete is None:  # by sign alone: 0 or 1, counted fastest as truth values
-        early = int(np.count_nonzero(stopped.view(bool)))
-    elif stopped is not None and complete is not None:
-        early = int(np.count_nonzero(stopped))
-        predictions = int(np.count_nonzero(stopped == fast.BY_PREDICTION))
-        lost = complete[(stopped == fast.BY_PREDICTION) & (complete > 0)]
-        missed, most, total = lost.size, int(lost.max(initial=0)), int(lost.sum())
+    if stopped is not None:
+        early = int(np.count_nonzero(stopped.view(bool) if complete is None else stopped))  # as bool faster
+        if complete is not None:
+            predicted = stopped == fast.BY_PREDICTION
+            predictions = int(np.count_nonzero(predicted))
+            lost = complete[predicted & (complete > 0)]
+            missed, most, total = lost.size, int(lost.max(initial=0)), int(lost.sum())
     found: dict[str, Any] = {
         "windows_stopped_by_sign": early - predictions,
         "windows_stopped_by_prediction": predictions,

@@ -48,7 +48,9 @@ class Work:
 class Stops:
     """How far every window of a layer comes, and its outputs."""
 
-    macs: Array | None  # int32 [N, M, E, F]; None: all windows run to their end
+    macs: (
+        Array | None
+    )  # [N, M, E, F], as `fast.early_termination` counts them; None: all windows run to their end
     checked_from: Array  # int32 [M]: from this product on each is followed by a check
     speculates: Array  # bool [M]
     ordered: bool  # whether weights come with indices
@@ -189,7 +191,7 @@ class Moves:
     writes: Counts  # of each PE's memory: inputs that come
     reads: Counts  # and inputs that it hands to its row
     pools: bool
-    pooled: Counts  # pooled values that each PE makes
+    pooled: Counts  # pooled values that each PE makes, if it `pools`
     input_words: int  # link words of all rounds
     output_words: int
     cycles: int  # of carrying and pooling in all rounds

@@ -13,7 +13,6 @@ from simhw.fast.walk_back import BY_PREDICTION, BY_SIGN, COMPLETE, narrow_plain,
 
 __all__ = ["BY_PREDICTION", "BY_SIGN", "COMPLETE", "early_termination", "early_termination_plain"]
 
-KINDS = np.int64, np.int32, np.uint8  # of sums, products executed, and why a window stopped
 _TILE = 64  # windows stepped at once
 _FEW_WINDOWS = 16  # fewer than these are summed one by one, and not in vectors
 _MANY_WEIGHTS, _MANY_PRODUCTS = 1 << 19, 1 << 24  # below these a second thread takes longer to start
@@ -34,12 +33,12 @@ def early_termination_plain(
     (by sign). `inclusive` has it stop at the threshold, and at zero, too. stride and dilation are
     (vertical, horizontal), pad is (top, bottom, left, right).
 
-    `narrow` = (shift, high) asks for what a layer with a ReLU makes of the sums: int16, 0 where a window
-    stopped, else as `requantize` has it where the highest output is `high`. Products executed are then int16,
-    too, if a window has fewer than 2**15.
+    `narrow` = (shift, high) asks for what a layer with a ReLU makes of the sums: 0 where a window stopped,
+    else as `requantize` has it, from 0 to `high`, which is below 2**15.
 
-    Returns int64 sums [N, M, E, F], complete or as they were when they stopped; int32 products executed;
-    uint8 COMPLETE, BY_SIGN or BY_PREDICTION.
+    Returns int64 sums [N, M, E, F], complete or as they were when they stopped, or if `narrow` int16 outputs;
+    int32 products executed, or if `narrow` int16 where a window has fewer than 2**15; uint8 COMPLETE,
+    BY_SIGN or BY_PREDICTION.
     """
     images = inputs.shape[0]
     filters, size = weights.shape
@@ -77,9 +76,11 @@ def early_termination(
     them: then only what stopping saves is computed. `out` are arrays for the three results: without them
     new memory is asked for, which may take as long as the rest. `threads` is at most how many threads
     work on it, by default NUMBA_NUM_THREADS. `ranges` are `channel_ranges` of the inputs, and `natural`
-    the weights [M, C / groups, R, S] where they are from, if the caller has them. No bias is as large as
-    2**61.
+    the weights [M, C / groups, R, S] where they are from, if the caller has them; both are taken at their
+    word. `order` names each weight of a filter once. No bias is as large as 2**61.
     """
+    if narrow is not None and not (-62 <= narrow[0] <= 62 and 0 <= narrow[1] < 1 << 15):
+        raise ValueError(f"narrow: wants a shift of -62 to 62 and a highest output below 2**15, got {narrow}")
     bias = np.asarray(bias)
     if max(int(bias.max(initial=0)), -int(bias.min(initial=0))) >= 1 << 61:
         raise ValueError("bias: wants less than 2**61")
@@ -135,7 +136,7 @@ def early_termination(
 def _kinds(narrow, size):
     """Return of which types the results are."""
     if narrow is None:
-        return KINDS
+        return np.int64, np.int32, np.uint8
     return np.int16, np.int16 if size < 1 << 15 else np.int32, np.uint8
 
 
@@ -143,7 +144,7 @@ def _natural(weights, order, negatives_from, natural, threads):
     """Return whether no weight behind `negatives_from` is positive, and the weights [M, K] in their order."""
     filters = len(weights)
     known = natural is not None
-    natural = np.reshape(natural, weights.shape) if known else np.empty(weights.shape, np.int16)
+    natural = np.reshape(natural, weights.shape) if known else np.zeros(weights.shape, np.int16)
     rising = []
 
     def check(first, end):

@@ -177,8 +177,8 @@ def deal_whole(
     )  # fmt: skip
     deep = rows if spread else 1
     share = np.arange(-(-per_group // (deep * columns)) * deep * columns) < per_group
-    there = share.reshape(-1, deep, columns).transpose(0, 2, 1).astype(np.int64)  # [step, column, row]
-    met, dealt = groups * there.sum(axis=0), groups * there.sum(axis=(0, 2))
+    there = share.reshape(-1, deep, columns).transpose(0, 2, 1).astype(np.int64, order="C")  # [step, c, p]
+    met = groups * np.ascontiguousarray(there.sum(axis=0).T if spread else there.sum(axis=(0, 2)))
     if there.all() and not spread:  # every column has as many filters
         whole = work.reshape(len(work), 1, -1).repeat(there.size // deep, axis=1)
         work = whole.reshape(len(work), *there.shape[:2], *work.shape[3:])
@@ -186,9 +186,7 @@ def deal_whole(
         work = work * there[:, :, None].astype(work.dtype)
     work = work if groups == 1 else np.concatenate([work] * groups)
     words = np.concatenate([words * there.sum(axis=2)[..., None]] * groups)
-    by_pe = by_pe * (met.T if spread else dealt)
-    by_lane = by_lane * (met.T if spread else dealt)[..., None]
-    return work, words, by_lane, by_pe, sent * filters
+    return work, words, by_lane * met[..., None], by_pe * met, sent * filters
 
 
 def deal_at_own_pace_plain(
@@ -282,13 +280,8 @@ def deal_at_own_pace(
                             going[j] += np.int32(x * inverse >> np.uint64(32)) & parks[j]
                     if lanes == 4:
                         for j in range(end):
-                            k0, k1, k2, k3 = (
-                                counts[4 * j],
-                                counts[4 * j + 1],
-                                counts[4 * j + 2],
-                                counts[4 * j + 3],
-                            )
-                            pace[j] = max(max(k0, k1), max(k2, k3))
+                            first = max(counts[4 * j], counts[4 * j + 1])
+                            pace[j] = max(first, max(counts[4 * j + 2], counts[4 * j + 3]))
                     else:
                         for j in range(end):
                             pace[j] = counts[j * lanes : (j + 1) * lanes].max()

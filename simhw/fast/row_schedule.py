@@ -175,9 +175,8 @@ def play_rows(work, link, present, inputs, carrying, pooling, outputs, whole, ro
     at, stage = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     since, begun, written = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     never = np.int64((1 << 63) - 1)
-    asks = np.full(
-        2 * rows + columns, never, np.int64
-    )  # since when: inputs of rows, columns, outputs of rows
+    # since when: inputs of rows, columns, outputs of rows
+    asks = np.full(2 * rows + columns, never, np.int64)
     last = rows + columns
     came = np.full(rows, never, np.int64)  # inputs that are there
     for p in range(rows):

@@ -185,7 +185,7 @@ def walk_tiles(
                         if inclusive and limit < _HIGHEST:
                             limit += 1
                         _mark_below(so_far, limit, all_totals, begin)
-                        if sums.itemsize == 2:  # what is predicted is below zero, and zero behind the ReLU
+                        if sums.itemsize == 2:  # a window that is predicted to stop puts out 0
                             so_far[:] = 0
                     # no array gets a second name in here: references would be counted for each tile, filter
                     if together:

@@ -385,6 +385,8 @@ def test_filters_of_a_layer_with_one_portion_may_go_round_all_pes() -> None:
     assert columns["lost_lane_cycles"]["no_portion"] > 0
     assert pes["lost_lane_cycles"]["no_portion"] == 0
     assert pes["cycles"] < columns["cycles"]
+    for others in ({"termination": "off"}, {"termination": "off", "barrier": "row"}):
+        assert assert_alike(with_options(machine, one_portion="pes", **others), layer)["cycles"] > 0
 
 
 def test_a_window_that_does_not_fit_half_a_memory_comes_in_slices_and_runs_whole() -> None:

@@ -181,6 +181,27 @@ def test_narrow_outputs_round_to_even_and_end_at_the_highest(shift):
         np.testing.assert_array_equal(outputs, np.broadcast_to(wanted[None, :, None, None], outputs.shape))
 
 
+@pytest.mark.parametrize("narrow", [(-63, 9), (63, 9), (0, -1), (0, 1 << 15)])
+def test_outputs_that_no_shift_makes_are_refused(narrow):
+    with pytest.raises(ValueError, match=r"^narrow: wants a shift of -62 to 62 and a highest output below"):
+        early_termination(*drawn(GEOMETRIES[4], seed=6), narrow=narrow)
+
+
+def test_narrow_outputs_of_complete_sums_are_written_where_the_caller_wants_them():
+    layer = drawn(GEOMETRIES[4], seed=8, predictive=True)
+    inputs, bias, *geometry = layer[0], layer[3], *layer[8:]
+    complete = conv_accumulate(inputs, natural_of(layer), bias, *geometry)
+    out = [np.full(complete.shape, 5, kind) for kind in (np.int16, np.int16, np.uint8)]
+    written = early_termination(*layer, narrow=(16, 999), complete=complete, out=out)
+    for result, target, wanted in zip(
+        written, out, early_termination_plain(*layer, narrow=(16, 999)), strict=True
+    ):
+        assert result is target
+        np.testing.assert_array_equal(result, wanted)
+    with pytest.raises(ValueError, match=r"^out: wants contiguous arrays .* of int16, int16, uint8$"):
+        early_termination(*layer, narrow=(16, 999), out=early_termination(*layer))
+
+
 def test_windows_of_2_to_the_15_products_are_counted_in_an_int32():
     for size, kind in (((1 << 15) - 1, np.int16), (1 << 15, np.int32)):
         layer = (

@@ -30,11 +30,8 @@ from simhw.fast.lane_work import (
 def drawn(seed: int) -> tuple:
     rng = np.random.default_rng(seed)
     images, groups, columns, rows, lanes = (int(rng.integers(1, n)) for n in (3, 3, 4, 4, 5))
-    per_group, height, size = (
-        int(rng.integers(1, 6)),
-        int(rng.choice([1, 7, 19, 70])),
-        int(rng.integers(1, 30)),
-    )
+    per_group, size = (int(rng.integers(1, n)) for n in (6, 30))
+    height = int(rng.choice([1, 7, 19, 70]))
     portions = int(rng.integers(1, 4))
     places = []
     for own in np.array_split(np.arange(height), min(portions, height)):
@@ -45,7 +42,8 @@ def drawn(seed: int) -> tuple:
             table[b, j, : len(group)] = group
     cuts = int(rng.integers(1, 4)) if size > 3 else 1
     edges = np.unique(np.r_[0, rng.integers(1, size, cuts - 1), size]) if size > 1 else np.array([0, 1])
-    macs = rng.integers(1, size + 1, (images, groups * per_group, height)).astype(np.int32)
+    macs = rng.integers(1, size + 1, (images, groups * per_group, height))
+    macs = macs.astype(np.int16 if seed % 2 else np.int32)
     if len(edges) > 2:
         macs[:] = size
     spread = images * len(places) == 1 and rng.random() < 0.5
@@ -71,6 +69,20 @@ def test_windows_that_all_run_to_their_end_are_dealt_as_those_of_one_filter(seed
     whole = deal_whole(*macs.shape[:2], places, groups, rows, columns, edges, *rest)
     plain = deal_lanes_plain(macs, checked_from, speculates, places, groups, rows, columns, edges, *rest)
     for one, two in zip(plain, whole, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert all(array.flags.c_contiguous for array in whole[:-1])
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32])
+def test_windows_as_long_as_an_int16_counts_are_dealt(kind: type) -> None:
+    size = (1 << 15) - 1
+    macs = np.random.default_rng(2).integers(1, size, (1, 3, 90), endpoint=True).astype(kind)
+    places = np.append(np.arange(90), [-1, -1]).astype(np.int32).reshape(1, 23, 4)
+    case = (
+        macs, np.full(3, size // 2, np.int32), np.zeros(3, bool), places, 1, 2, 2, np.array([0, size]), 1000,
+        2, 3, PARKS, False, False,
+    )  # fmt: skip
+    for one, two in zip(deal_lanes_plain(*case), deal_lanes(*case), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
