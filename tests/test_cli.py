@@ -209,6 +209,35 @@ def test_every_section_lists_what_ships(command, section, name):
     assert name in command("list").out
 
 
+def test_list_has_tunings_and_the_recipes_of_both_commands(command):
+    tunings = {row["name"]: row for row in command("list", "tunings", "--json").json()}
+    assert tunings["lenet_digits-1"]["workload"] == "lenet_digits"
+    recipes = {row["name"]: row["for"] for row in command("list", "recipes", "--json").json()}
+    assert (recipes["lenet_digits"], recipes["tolba_table2_case1"]) == ("tune", "train")
+
+
+def test_compare_has_machines_that_predict_use_a_tuning(command):
+    tuned, exact = (
+        command("compare", "eyeriss_256", "snapea", *options, "--json").json()["rows"]
+        for options in (("--tuning", "lenet_digits-2"), ())
+    )
+    assert tuned[0] == exact[0]
+    assert tuned[1]["macs_executed"] < exact[1]["macs_executed"]
+    none = command("compare", "eyeriss", "--tuning", "lenet_digits-2")
+    assert none.code == 2
+    assert none.err == ["--tuning: none of eyeriss predicts; name an accelerator such as snapea"]
+    assert command("compare", "a.json", "--tuning", "lenet_digits-2").code == 2
+
+
+def test_what_map_prints_of_snapea_is_a_mapping_that_it_runs_with(command, here):
+    assert command("map", "snapea", "lenet_digits", "-o", "m.yaml").code == 0
+    given = command("run", "snapea", "lenet_digits", "--layers", "conv1", "--mapping", "m.yaml", "--json")
+    assert (
+        given.json()["layers"]
+        == command("run", "snapea", "lenet_digits", "--layers", "conv1", "--json").json()["layers"]
+    )
+
+
 def test_list_tells_multipliers_macs_and_roles(command):
     rows = {row["name"]: row for row in command("list", "accelerators", "--json").json()}
     assert (rows["eyeriss"]["multipliers"], rows["eyeriss_256"]["multipliers"]) == (12 * 14, 16 * 16)
@@ -223,7 +252,7 @@ def test_an_unknown_section_is_named_with_the_nearest(command):
         2,
         [
             "list: unknown section 'workload'; did you mean 'workloads'? known: accelerators, components, "
-            "dataflows, papers, recipes, technologies, traces, workloads"
+            "dataflows, papers, recipes, technologies, traces, tunings, workloads"
         ],
     )
 

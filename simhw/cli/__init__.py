@@ -165,8 +165,8 @@ def list_(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="accelerators, workloads, traces, recipes, components, dataflows, technologies or papers; "
-            "all if none.",
+            help="accelerators, workloads, traces, recipes, tunings, components, dataflows, technologies or "
+            "papers; all if none.",
         ),
     ] = None,
     plugin: Plugins = None,
@@ -534,6 +534,7 @@ def compare(
     ] = False,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also compare layer by layer.")] = False,
     settings: Settings = None,
+    tuning: Tuning = None,
     technology: Technology = None,
     output: Annotated[
         Path | None,
@@ -560,7 +561,9 @@ def compare(
 
     _load_plugins(plugin)
     if all(name.endswith(".json") for name in what):
-        useless = [name for name, given in (("--trace", trace), ("--set", settings)) if given]
+        useless = [
+            name for name, given in (("--trace", trace), ("--set", settings), ("--tuning", tuning)) if given
+        ]
         if useless:
             raise ComparisonError(
                 [f"{name}: has no effect on results; name an accelerator to simulate" for name in useless]
@@ -570,12 +573,13 @@ def compare(
         *(name for name in what if name.endswith(".json")),
         *named,
         *(paths_of("traces", trace or DEFAULT_TRACE) if named else ()),
+        *paths_of("accelerators/tunings", tuning),
         *paths_of("technology", technology),
         *(plugin or ()),
     ]
     check_outputs([output], reads, ComparisonError)
     _check_ending(output, (".json", ".csv"), ComparisonError)
-    results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology)
+    results = _results_of(what, trace or DEFAULT_TRACE, settings or (), technology, tuning)
     compared = compare_results(results, _labels(what, results))
     text = json.dumps(compared.to_dict(causes, by_layer), indent=1) + "\n"
     if output is not None:
@@ -773,9 +777,16 @@ def bench(as_json: AsJson = False) -> None:
 
 
 def _results_of(
-    what: Sequence[str], trace: str, settings: Sequence[str], technology: str | None
+    what: Sequence[str],
+    trace: str,
+    settings: Sequence[str],
+    technology: str | None,
+    tuning: str | None = None,
 ) -> list[Result]:
-    """Return a result for each name: files read, accelerators simulated, once no name is wrong."""
+    """Return a result for each name: files read, accelerators simulated, once no name is wrong.
+
+    `tuning` is for those of the accelerators that predict.
+    """
     from simhw.accelerator import simulate
     from simhw.cli.inventory import repriced
     from simhw.description import load_accelerator
@@ -790,6 +801,9 @@ def _results_of(
             )
         except SimhwError as error:
             faults += error.faults
+    predicting = [one for one in given if "sign_order" in getattr(one, "transforms", ())]
+    if tuning is not None and not predicting and not faults:
+        faults.append(f"--tuning: none of {', '.join(what)} predicts; name an accelerator such as snapea")
     if faults:
         raise SimhwError(faults)
     results = []
@@ -798,7 +812,8 @@ def _results_of(
             results.append(repriced(one, technology) if technology else one)
             continue
         with _progress(one.name) as progress:
-            results.append(simulate(one, trace, technology=technology, progress=progress))
+            by = tuning if one in predicting else None
+            results.append(simulate(one, trace, tuning=by, technology=technology, progress=progress))
     return results
 
 

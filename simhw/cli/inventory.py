@@ -89,11 +89,15 @@ def traces() -> list[Row]:
 
 
 def recipes() -> list[Row]:
+    """List what `train` and what `tune` are asked for; each has settings that the other lacks."""
+    from simhw import tuning
     from simhw.training.recipe import load_recipe
 
+    searches = shipped.names("accelerators/tunings/recipes", ".yaml")
     return [
         {
             "name": name,
+            "for": "train",
             "workload": recipe.workload.name,
             "fit": ", ".join(f"{layer} {fit}" for layer, fit in recipe.fit.items()),
             "bits": recipe.bits,
@@ -102,6 +106,32 @@ def recipes() -> list[Row]:
         }
         for name in shipped.names("workloads/recipes", ".yaml")
         for recipe in [load_recipe(shipped.folder("workloads/recipes") / f"{name}.yaml")]
+    ] + [
+        {
+            "name": name,
+            "for": "tune",
+            "workload": search.workload.name,
+            "budgets": ", ".join(f"{budget:g}" for budget in search.budgets),
+            "metric": search.metric,
+        }
+        for name in searches
+        for search in [tuning.load_recipe(shipped.folder("accelerators/tunings/recipes") / f"{name}.yaml")]
+    ]
+
+
+def tunings() -> list[Row]:
+    from simhw.description.tunings import load_tuning
+
+    return [
+        {
+            "name": name,
+            "workload": tuning.workload,
+            "layers": len(tuning.layers),
+            "loss": tuning.reached.get("loss"),
+            "agreement": tuning.reached.get("measured", {}).get("agreement"),
+        }
+        for name in shipped.names("accelerators/tunings", ".yaml")
+        for tuning in [load_tuning(shipped.folder("accelerators/tunings") / f"{name}.yaml")]
     ]
 
 
@@ -167,6 +197,7 @@ SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
     "workloads": workloads,
     "traces": traces,
     "recipes": recipes,
+    "tunings": tunings,
     "components": components,
     "dataflows": dataflows,
     "technologies": technologies,

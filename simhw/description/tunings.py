@@ -179,6 +179,9 @@ def load_tuning(
         source = shipped.find(TUNINGS, tuning, ".yaml", TuningError)
         document = read(source, TuningError, "a tuning")
     _refuse_old(document)
+    if "optimize" in document.value and "layers" not in document.value:
+        document.fault((), "is a recipe of tunings; wants a tuning, which simhw tune makes of it")
+        document.finish()
     _check_head(document)
     for name in document.mapping(("layers",), LAYERS) if "layers" in document.value else ():
         _check_layer(document, ("layers", name))
@@ -396,9 +399,10 @@ def _check_against(document: Document, network: TunedNetwork) -> None:
     for name, digest in digests_of(network).items():
         if given["digests"][name] != digest:
             what = "for another network" if name == "network" else "for other weights"
-            text = (
-                f"made {what}, of {given['workload']}, and not for {network.name}; wants a tuning of its own"
-            )
+            text = f"made {what}, of {given['workload']}, and not for {network.name}"
+            if given["workload"] == network.name:
+                text = f"made {what} than those of {network.name} here"
+            text += "; wants a tuning of its own"
             document.fault(("digests", name), text)
             return
     layers = {layer.name: layer for layer in network.layers}

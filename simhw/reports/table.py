@@ -113,6 +113,9 @@ def result_text(result: Result, images: int | None = None) -> str:
     return "\n".join(lines).rstrip()
 
 
+NO_RELU = "no ReLU follows"
+
+
 def _stopping(result: Result) -> str:
     """Return which layers of a machine that stops sums early did so, and why the others did not."""
     found: dict[str, list[str]] = {}
@@ -120,8 +123,9 @@ def _stopping(result: Result) -> str:
         if "termination" in layer.details:
             found.setdefault(layer.details["termination"], []).append(layer.name)
     if found and all(how.startswith("off") for how in found):
-        reasons = "; ".join(how.removeprefix("off: ") for how in found)
-        return f"nowhere, there is nothing to terminate ({reasons})"
+        reasons = [how.removeprefix("off: ") for how in found]
+        nowhere = "nowhere, there is nothing to terminate" if reasons == [NO_RELU] else "nowhere"
+        return f"{nowhere} ({'; '.join(reasons)})"
     return "; ".join(f"{how} ({_few(names)})" for how, names in found.items())
 
 

@@ -91,7 +91,11 @@ def has_place(threshold: float, fraction: int) -> bool:
 
 def no_place(threshold: float, fraction: int) -> str:
     """Say that it cannot."""
-    return f"{threshold} has no place in a sum of 64 bits with {fraction} binary places"
+    most = math.ldexp(1.0, 63 - fraction)
+    return (
+        f"{threshold} has no place in a sum of 64 bits with {fraction} binary places; "
+        f"wants a number from {-most:g} to below {most:g}"
+    )
 
 
 def _checked(

@@ -25,6 +25,7 @@ from simhw.tuning.search import (
     kernel_profiling_pass,
     local_optimization_pass,
 )
+from simhw.workload import load_params
 
 Progress = Callable[[int, int, str], None]
 DIGITS = 6  # of a share that a tuning file keeps
@@ -63,6 +64,7 @@ def tune(
     tunings. `progress` is told (steps done, steps in all, what is done).
     """
     chosen = load_recipe(recipe)
+    _refuse_drawn_weights(chosen, weights, data)
     network = network_of(chosen.workload, chosen.optimize, data, weights)
     _refuse_unfit(chosen, network)
     if chosen.measure is not None:  # what is not there is told now, and not after the search
@@ -118,6 +120,18 @@ def measure_again(
 def _measured(tuning: Tuning, exact: Exact, progress: Progress | None) -> Tuned:
     found = evaluate(tuning, exact, progress=progress)
     return Tuned(replace(tuning, reached={**tuning.reached, "measured": _summary(found)}), found)
+
+
+def _refuse_drawn_weights(recipe: Recipe, weights: str | Path | None, data: str | Path | None) -> None:
+    """A workload whose weights are not at hand runs with drawn ones: fine for cycles, nothing to tune."""
+    workload = recipe.workload
+    *_, origin = load_params(workload, weights, data)
+    if weights is None and workload.weights.file is not None and origin.startswith("random"):
+        raise TuningError(
+            f"{recipe.source or workload.name}: workload: {workload.weights.file}, the weights of "
+            f"{workload.name}, is not at hand, and drawn weights are nothing to tune; wants a folder that "
+            "has it, --data or SIMHW_DATA"
+        )
 
 
 def _refuse_unfit(recipe: Recipe, network: Network) -> None:

@@ -119,7 +119,8 @@ def test_a_real_threshold_is_rounded_up_to_the_accumulators_format():
         ([0.0, np.nan, 0.0], [1, 1, 1], ["filter 1: threshold: is nan; wants a finite number"]),
         ([0.0, -np.inf, 0.0], [1, 1, 1], ["filter 1: threshold: is -inf; wants a finite number"]),
         ([0, 0, 1e30], [1, 1, 1],
-         ["filter 2: threshold: 1e+30 has no place in a sum of 64 bits with 0 binary places"]),
+         ["filter 2: threshold: 1e+30 has no place in a sum of 64 bits with 0 binary places; wants "
+          "a number from -9.22337e+18 to below 9.22337e+18"]),
         ([0, 0, 0], [5, 0, 1], ["filter 0: groups: is 5; wants 1 to 4, the weights of the filter",
                                 "filter 1: groups: is 0; wants 1 to 4, the weights of the filter"]),
         ([0, 0, 0], [1.5, np.nan, 1], ["filter 0: groups: is 1.5; wants a whole number",

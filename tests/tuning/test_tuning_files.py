@@ -209,8 +209,8 @@ def test_a_tuning_of_another_network_or_of_other_weights_is_known(faults_of, tun
     ]
     drawn = export(load_workload("lenet_digits"), images=1, data="digits", weights="random")
     assert faults_of(against=drawn) == [
-        f"mine.yaml:{digests + 1}: digests.weights: made for other weights, of lenet_digits, and not for "
-        "lenet_digits; wants a tuning of its own"
+        f"mine.yaml:{digests + 1}: digests.weights: made for other weights than those of lenet_digits here; "
+        "wants a tuning of its own"
     ]
 
 
@@ -317,10 +317,10 @@ def test_what_was_measured_is_looked_at(tmp_path, tuning):
 def test_a_threshold_that_no_sum_can_reach_is_told_with_its_line(faults_of, tuning, trace, written, shown):
     fraction = trace.layer("conv1").formats["bias"].fraction
     found = faults_of(("thresholds: [0.25,", f"thresholds: [{written},"))
-    line = line_of(tuning, "conv1:") + 1
+    line, most = line_of(tuning, "conv1:") + 1, f"{2.0 ** (63 - fraction):g}"
     assert found == [
         f"mine.yaml:{line}: layers.conv1.thresholds[0]: {shown} has no place in a sum of 64 bits with "
-        f"{fraction} binary places"
+        f"{fraction} binary places; wants a number from -{most} to below {most}"
     ]
 
 
@@ -393,3 +393,13 @@ def test_shipped_tunings_fit_the_traces_of_their_workload(name):
     trace = export(load_workload(tuning.workload), images=1, first=5)
     loaded = load_tuning(name, trace)
     assert set(orderings(loaded, trace)) == set(tuning.layers)
+
+
+def test_a_recipe_is_no_tuning_and_one_line_says_so():
+    recipe = shipped.folder("accelerators/tunings/recipes") / "lenet_digits.yaml"
+    with pytest.raises(TuningError) as refused:
+        load_tuning(recipe)
+    assert len(refused.value.faults) == 1
+    assert refused.value.faults[0].endswith(
+        "is a recipe of tunings; wants a tuning, which simhw tune makes of it"
+    )

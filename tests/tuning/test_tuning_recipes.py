@@ -153,6 +153,15 @@ def test_accuracy_wants_labels_and_a_network_wants_a_layer_that_may_predict(tmp_
     )
 
 
+def test_weights_that_are_not_at_hand_are_not_drawn_to_be_tuned(monkeypatch, tmp_path):
+    monkeypatch.delenv("SIMHW_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        TuningError, match=r"lenet5_mnist\.yaml: workload: lenet5_mnist_weights\.npz, .* not at hand"
+    ):
+        tune("lenet5_mnist")
+
+
 @pytest.mark.parametrize("name", shipped.names(RECIPES, ".yaml"))
 def test_shipped_recipes_are_named_after_their_workload(name):
     assert load_recipe(name).workload.name == name
