@@ -13,7 +13,7 @@ from simhw.accelerator import simulate
 from simhw.description import load_accelerator
 from simhw.description.tunings import load_tuning, orderings
 from simhw.errors import DescriptionError, TuningError
-from simhw.reports.table import result_text
+from simhw.reports.table import lane_cycles, lanes_table, result_text
 from simhw.trace import Trace
 from simhw.tuning import evaluate, network_of
 from simhw.workload import export, load_workload
@@ -205,3 +205,19 @@ def test_outputs_of_predictions_are_near_and_said_to_be_so() -> None:
     for layer in result.layers:
         if layer.output_error is not None:
             assert f"near, {layer.output_error['max']:.3g} off" in text
+
+
+def test_a_run_says_where_the_cycles_of_lanes_went() -> None:
+    result = simulate("snapea", TRACE)
+    (line,) = (line for line in result_text(result).splitlines() if line.startswith("cycles of lanes: "))
+    shares = dict(part.rsplit(" ", 2)[:2] for part in line.removeprefix("cycles of lanes: ").split(", "))
+    assert shares["products"] == f"{100 * result.totals['utilization']:.1f}"
+    assert "lockstep" in shares
+    assert sum(map(float, shares.values())) == pytest.approx(100, abs=0.6)
+    table = lanes_table(result)
+    assert table is not None
+    assert [row[0] for row in table.rows] == [layer.name for layer in result.layers]
+    lanes = lane_cycles(result)
+    slots = 256 * result.cycles
+    assert sum(sum(own.values()) for own in lanes.values()) == slots
+    assert lanes_table(simulate("eyeriss", TRACE, layers=["conv1"])) is None

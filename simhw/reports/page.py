@@ -14,7 +14,7 @@ from simhw.errors import ComparisonError, ResultError
 from simhw.reports import words
 from simhw.reports.drawing import machine_drawing
 from simhw.reports.plots import picture, plot
-from simhw.reports.table import Table, breakdown_table, comparison_table, layer_table
+from simhw.reports.table import Table, breakdown_table, comparison_table, lanes_table, layer_table
 from simhw.result import Result
 
 _FIGURES: Mapping[str, tuple[str, str]] = {
@@ -168,6 +168,9 @@ def _machine(label: str, result: Result) -> str:
     stalls = _breakdown(result, "stall_cycles", _cycles_cell, "busy", lambda x: x["busy_cycles"])
     if stalls:
         blocks.append("<h3>Cycles by cause</h3>" + _table(stalls))
+    lanes = lanes_table(result)
+    if lanes:
+        blocks.append("<h3>Where the cycles of lanes went</h3>" + _table(lanes))
     unit = result.energy_unit
     energy = _breakdown(
         result,

@@ -98,6 +98,12 @@ def result_text(result: Result, images: int | None = None) -> str:
     stalls = {words.plain(cause): n for cause, n in totals["stall_cycles"].items()}
     if sum(stalls.values()):
         lines.append(f"stalls: {words.listed(stalls, totals['cycles'])} of all cycles")
+    lanes = lane_cycles(result)
+    if lanes:
+        spent: dict[str, float] = {
+            words.plain(cause): sum(own[cause] for own in lanes.values()) for cause in _causes(lanes)
+        }
+        lines.append(f"cycles of lanes: {words.listed(spent, sum(spent.values()))}")
     if totals["total_energy_pj"]:
         shares = words.listed(totals["energy_pj"], totals["total_energy_pj"])
         lines.append(f"energy: {shares} (technology {result.technology})")
@@ -111,6 +117,50 @@ def result_text(result: Result, images: int | None = None) -> str:
     if result.not_simulated:
         lines.append(f"not simulated, run in the reference model at no cost: {_operators(result)}")
     return "\n".join(lines).rstrip()
+
+
+def lane_cycles(result: Result) -> dict[str, dict[str, int]]:
+    """Return by layer where the cycles of a machine's lanes went: to products, or lost to a cause.
+
+    Empty for machines that book no such thing.
+    """
+    lost = {layer.name: layer.details.get("lost_lane_cycles") for layer in result.layers}
+    if not all(lost.values()):
+        return {}
+    return {
+        layer.name: {"products": layer.macs_executed, **layer.details["lost_lane_cycles"]}
+        for layer in result.layers
+    }
+
+
+def lanes_table(result: Result) -> Table | None:
+    """Return a row for each layer with the shares of `lane_cycles`, the largest cause first."""
+    lanes = lane_cycles(result)
+    if not lanes:
+        return None
+    causes = _causes(lanes)
+
+    def cells(name: str, own: dict[str, int]) -> tuple[str, ...]:
+        whole = sum(own.values())
+        return (
+            name,
+            words.count(whole),
+            *(_share(own[cause], whole) if own[cause] else "–" for cause in causes),
+        )
+
+    total = {cause: sum(own[cause] for own in lanes.values()) for cause in causes}
+    return Table(
+        ("layer", "cycles of lanes", *map(words.plain, causes)),
+        tuple(cells(name, own) for name, own in lanes.items()),
+        cells("total", total),
+    )
+
+
+def _causes(lanes: dict[str, dict[str, int]]) -> list[str]:
+    """Return products, then what cost any cycles, the largest first."""
+    total = {cause: sum(own[cause] for own in lanes.values()) for cause in next(iter(lanes.values()))}
+    lost = sorted((cause for cause in total if cause != "products"), key=lambda cause: -total[cause])
+    return ["products", *(cause for cause in lost if total[cause])]
 
 
 NO_RELU = "no ReLU follows"
