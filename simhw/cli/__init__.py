@@ -478,7 +478,6 @@ def tune_(
 ) -> None:
     """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
     from simhw.cli import tune as tuning
-    from simhw.reports.table import listing
     from simhw.tuning import measure_again, tune
 
     _data_folder(data)
@@ -501,7 +500,7 @@ def tune_(
     if as_json:
         _print_json(tuning.as_data(tuned))
     else:
-        print(_fitted(listing(tuning.rows(tuned)).text()))
+        print(_fitted(tuning.table(tuned).text()))
     for file in files:
         _say(f"wrote {file}")
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from simhw.errors import TuningError
 from simhw.files import check_outputs
+from simhw.reports import words
+from simhw.reports.table import Table
 from simhw.tuning import Recipe, Tuned, load_recipe
 
 SUFFIX, JOURNAL = ".yaml", ".search"
@@ -44,38 +46,38 @@ def command_of(recipe: str, output: Path) -> str:
     return f"simhw tune {Path(recipe).name} -o {output.name}"
 
 
-def rows(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
-    """Return a row for each budget: what was lost and saved, there and on other images."""
-    found = []
-    for one in tuned:
-        reached, measured = one.tuning.reached, one.measured
-        row: dict[str, Any] = {"tuning": one.tuning.name}
-        if "macs" in reached:  # of one written by hand nothing is known
-            row |= {
-                "loss": reached["loss"],
-                "macs_of_exact": round(reached["macs"] / reached["exact_macs"], 4),
-                "macs_of_all": round(reached["macs"] / reached["whole_macs"], 4),
-            }
-        if measured is not None:
-            low, high = measured.agreement_interval
-            row |= {
-                "measured_loss": None if measured.loss is None else round(measured.loss, 4),
-                "agreement": round(measured.agreement, 4),
-                "agreement_95": f"{low:.4f} to {high:.4f}",
-                "measured_macs_of_exact": round(measured.macs / measured.exact_macs, 4),
-                "predictive_layers": round(measured.predictive_share, 4),
-                "true_negatives": _rounded(measured.true_negative_rate),
-                "false_negatives": _rounded(measured.false_negative_rate),
-                "small_of_mispredicted": _rounded(measured.small_share),
-            }
-        found.append(row)
-    return found
+def table(tuned: Sequence[Tuned]) -> Table:
+    """Return a column for each budget: what was lost and saved, there and on other images."""
+    found = [_column(one) for one in tuned]
+    names = dict.fromkeys(name for column in found for name in column)
+    rows = tuple((name, *(column.get(name, "–") for column in found)) for name in names)
+    return Table(("", *(one.tuning.name for one in tuned)), rows)
+
+
+def _column(one: Tuned) -> dict[str, str]:
+    reached, measured = one.tuning.reached, one.measured
+    column: dict[str, str] = {}
+    if "macs" in reached:  # of one written by hand nothing is known
+        column |= {
+            "loss, in points": f"{reached['loss']:.2f}",
+            "products, of exact mode's": words.percent(reached["macs"] / reached["exact_macs"]),
+            "products, of all": words.percent(reached["macs"] / reached["whole_macs"]),
+        }
+    if measured is not None:
+        low, high = measured.agreement_interval
+        column |= {
+            "measured: loss, in points": "–" if measured.loss is None else f"{measured.loss:.2f}",
+            "agreement with exact mode": words.percent(measured.agreement),
+            "95 % interval": f"{100 * low:.1f} to {words.percent(high)}",
+            "products, measured, of exact mode's": words.percent(measured.macs / measured.exact_macs),
+            "layers that predict": words.percent(measured.predictive_share),
+            "true negatives found": words.percent(measured.true_negative_rate),
+            "false negatives": words.percent(measured.false_negative_rate),
+            "small ones of mispredictions": words.percent(measured.small_share),
+        }
+    return column
 
 
 def as_data(tuned: Sequence[Tuned]) -> list[dict[str, Any]]:
     """Return tunings and measurements whole, for --json."""
     return [{**one.tuning.to_dict(), "measured": one.measured and one.measured.to_dict()} for one in tuned]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
