@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from simhw.accelerator import simulate
+from simhw.comparison import compare
 from simhw.description import load_accelerator
 from simhw.description.tunings import load_tuning, orderings
 from simhw.errors import DescriptionError, TuningError
-from simhw.reports.table import lane_cycles, lanes_table, result_text
+from simhw.reports.table import comparison_table, lane_cycles, lanes_table, result_text
 from simhw.trace import Trace
 from simhw.tuning import evaluate, network_of
 from simhw.workload import export, load_workload
@@ -221,3 +222,10 @@ def test_a_run_says_where_the_cycles_of_lanes_went() -> None:
     slots = 256 * result.cycles
     assert sum(sum(own.values()) for own in lanes.values()) == slots
     assert lanes_table(simulate("eyeriss", TRACE, layers=["conv1"])) is None
+
+
+def test_a_closed_loop_beside_an_open_one_is_told() -> None:
+    closed, opened = (simulate("snapea", TRACE, tuning=TUNING, closed_loop=loop) for loop in (True, False))
+    rows = {row[0]: row[1:] for row in comparison_table(compare([closed, opened], ["one", "two"])).rows}
+    assert rows["loop"] == ("closed", "open")
+    assert "loop" not in comparison_table(compare([closed, closed], ["one", "two"])).text()

@@ -201,6 +201,9 @@ def comparison_table(comparison: Comparison) -> Table:
         lines.add("trace", [row["trace"] for row in rows])
     if any(row["weights"] != "same" for row in rows):
         lines.add("weights", [row["weights"] for row in rows])
+    loops = ["closed" if result.options.get("closed_loop") else "open" for result in comparison.results]
+    if len(set(loops)) > 1:  # one machine's layers read what it made before, another's what the reference did
+        lines.add("loop", loops)
     lines.add("clock", [f"{row['clock_mhz']:g} MHz" for row in rows])
     lines.add("cycles", [words.count(row["cycles"]) for row in rows])
     lines.add("time", [words.engineering(row["seconds"], "s") for row in rows])
