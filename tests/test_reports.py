@@ -223,10 +223,16 @@ def test_components_beyond_what_a_legend_holds_are_drawn_together_and_lose_nothi
     assert "other" in named
 
 
-def test_components_that_are_numbered_are_one():
+def test_components_that_are_numbered_are_one_even_where_a_layer_uses_but_one():
     energy = {"pes.lane0": 1.0, "pes.lane1": 2.0, "pes.pau0": 4.0, "pes.mac": 8.0}
-    found = plots._energy_of_parts(layer("conv1", 120, {}, 600, 0, energy_pj=energy))
-    assert found == {"pes.lane*": 3.0, "pes.pau0": 4.0, "pes.mac": 8.0}
+    whole = layer("conv1", 120, {}, 600, 0, energy_pj=energy)
+    single = layer("fc1", 120, {}, 600, 0, energy_pj={"pes.lane0": 5.0, "pes.pau0": 6.0})
+    made = result(layers=(whole, single))
+    numbered = plots._numbered(compare([made]))
+    assert plots._energy_of_parts(whole, numbered) == {"pes.lane*": 3.0, "pes.pau0": 4.0, "pes.mac": 8.0}
+    assert plots._energy_of_parts(single, numbered) == {"pes.lane*": 5.0, "pes.pau0": 6.0}
+    named = [text.get_text() for text in plot(made, "energy").legends[0].get_texts()]
+    assert sorted(named) == ["pes.lane*", "pes.mac", "pes.pau0"]
 
 
 def test_no_two_of_many_names_have_one_colour():

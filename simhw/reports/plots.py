@@ -152,11 +152,12 @@ def _energy(compared: Comparison) -> Figure:
             "run them with the same --technology"
         )
     [unit] = units
-    names = _ordered(compared, _energy_of_parts)
+    numbered = _numbered(compared)
+    names = _ordered(compared, lambda layer: _energy_of_parts(layer, numbered))
     shown = names if len(names) <= MOST_PARTS else names[: MOST_PARTS - 1]
 
     def parts(layer: LayerResult) -> dict[str, float]:
-        energy = _energy_of_parts(layer)
+        energy = _energy_of_parts(layer, numbered)
         rest = sum(pj for name, pj in energy.items() if name not in shown)
         amounts = {name: energy.get(name, 0.0) for name in shown}
         return amounts if len(shown) == len(names) else amounts | {"other": rest}
@@ -170,13 +171,22 @@ def _energy(compared: Comparison) -> Figure:
     )
 
 
-def _energy_of_parts(layer: LayerResult) -> dict[str, float]:
+def _numbered(compared: Comparison) -> set[str]:
+    """Return what stands before the last number of parts of which some layer uses more than one."""
+    found: set[str] = set()
+    for result in compared.results:
+        for layer in result.layers:
+            stems = Counter(name.rstrip(DIGITS) for name in layer.energy_pj if name[-1] in DIGITS)
+            found |= {stem for stem, n in stems.items() if n > 1}
+    return found
+
+
+def _energy_of_parts(layer: LayerResult, numbered: set[str]) -> dict[str, float]:
     """Return a layer's energy by part; those that differ by their last number alone are one: pes.lane*."""
-    numbered = Counter(name.rstrip(DIGITS) for name in layer.energy_pj if name[-1] in DIGITS)
     found: dict[str, float] = {}
     for name, pj in layer.energy_pj.items():
         stem = name.rstrip(DIGITS)
-        own = f"{stem}*" if stem != name and numbered[stem] > 1 else name
+        own = f"{stem}*" if stem != name and stem in numbered else name
         found[own] = found.get(own, 0.0) + pj
     return found
 
