@@ -139,7 +139,14 @@ def _refuse_unfit(recipe: Recipe, network: Network) -> None:
     faults = []
     if recipe.metric == "accuracy" and network.labels is None:
         faults.append(f"{where}: metric: the images have no labels; wants agreement")
-    if not (network.convolutions if recipe.layers == "conv" else network.stopping):
+    tuned = network.convolutions if recipe.layers == "conv" else network.stopping
+    most = max((network.by_name[name].shape.window for name in tuned), default=0)
+    if tuned and (beyond := [n for n in recipe.groups if n > most]):
+        faults.append(
+            f"{where}: candidates.groups: wants at most {most}, the weights of the largest filter that may "
+            f"predict; got {', '.join(map(str, beyond))}"
+        )
+    if not tuned:
         what = "no convolution" if recipe.layers == "conv" else "no layer"
         faults.append(
             f"{where}: layers: {what} of {network.name} may predict: none that a ReLU follows reads only "

@@ -162,6 +162,12 @@ def test_weights_that_are_not_at_hand_are_not_drawn_to_be_tuned(monkeypatch, tmp
         tune("lenet5_mnist")
 
 
+def test_more_groups_than_any_filter_has_weights_are_refused():
+    asked = {"workload": "lenet_digits", "optimize": {"images": 9}, "candidates": {"groups": [2, 150, 151]}}
+    with pytest.raises(TuningError, match=r"candidates\.groups: wants at most 150, .* may predict; got 151$"):
+        tune(load_recipe(asked))
+
+
 @pytest.mark.parametrize("name", shipped.names(RECIPES, ".yaml"))
 def test_shipped_recipes_are_named_after_their_workload(name):
     assert load_recipe(name).workload.name == name
