@@ -51,6 +51,18 @@ def list_units(link):
     return before, places
 
 
+def serve_plain(asking, free_tick, clock):
+    """Serve who asked first, of {requester: (cycle, words)}, on a link that is free from a tick on.
+
+    Returns (requester, tick and cycle at which the link is free again, cycles in which it was busy).
+    """
+    requester = min(asking, key=lambda q: (asking[q][0], q))
+    asked_in, words = asking.pop(requester)
+    start = max(free_tick, -(-asked_in * clock[1] // clock[0]))
+    starts_at, free_at = (-(-tick * clock[0] // clock[1]) for tick in (start, start + words))
+    return requester, start + words, free_at, free_at - starts_at
+
+
 def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
     """Play rounds of an array of PEs, cycle by cycle.
 
@@ -174,12 +186,8 @@ def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, 
             stalls[OUTPUTS] += cycle - since
             break
         if asking and free_at <= cycle:
-            requester = min(asking, key=lambda q: (asking[q][0], q))
-            begun, words = asking.pop(requester)
-            start = max(free_tick, -(-begun * clock[1] // clock[0]))
-            free_tick = start + words
-            starts_at, free_at = (-(-t * clock[0] // clock[1]) for t in (start, free_tick))
-            busy += free_at - starts_at
+            requester, free_tick, free_at, held = serve_plain(asking, free_tick, clock)
+            busy += held
             if 0 < requester < last:
                 there_at[requester - 1].append(free_at + latency)
             else:

@@ -18,6 +18,7 @@ from simhw.fast.column_schedule import (
     WAITS,
     list_units,
     list_units_plain,
+    serve_plain,
 )
 
 READS, HOLDS, WORKS, ENDS = 0, 1, 2, 3  # what a row is at
@@ -143,12 +144,8 @@ def play_rows_plain(work, link, present, inputs, carrying, pooling, outputs, who
         if all(end is not None for end in ended):
             break
         if asking and free_at <= cycle:
-            requester = min(asking, key=lambda q: (asking[q][0], q))
-            asked_in, words = asking.pop(requester)
-            start = max(free_tick, -(-asked_in * clock[1] // clock[0]))
-            free_tick = start + words
-            starts_at, free_at = (-(-t * clock[0] // clock[1]) for t in (start, free_tick))
-            busy += free_at - starts_at
+            requester, free_tick, free_at, held = serve_plain(asking, free_tick, clock)
+            busy += held
             if rows <= requester < last:
                 there[requester - rows].append(free_at + latency)
             else:
