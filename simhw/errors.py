@@ -58,6 +58,10 @@ class ComparisonError(SimhwError):
     """Results that do not speak of the same network and inputs were to be compared."""
 
 
+class ScheduleError(SimhwError):
+    """A schedule says what cannot be: a circle of waits, a task that is not there, time that runs back."""
+
+
 class PluginError(SimhwError):
     """A plug-in could not be loaded or clashes with what exists."""
 

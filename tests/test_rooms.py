@@ -23,7 +23,7 @@ PACKAGE = Path(simhw.__file__).parent
 FOR_ALL = {"errors", "shipped", "files", "yamlfile"}
 EVERY_ROOM_BUT_CLI = {
     "accelerator", "bench", "comparison", "components", "core", "dataflows", "description", "energy", "fast",
-    "imports", "mapping", "papers", "reference", "reports", "result", "shapes", "stepped", "sweeps",
+    "imports", "mapping", "papers", "play", "reference", "reports", "result", "shapes", "stepped", "sweeps",
     "technology", "trace", "training", "transforms", "tuning", "workload",
 }  # fmt: skip
 ABOVE_TUNING = EVERY_ROOM_BUT_CLI - {"training", "tuning", "reports", "sweeps", "papers", "bench"}
@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transforms": {"shapes", "fast", "reference", "trace"},
     "components": {"core", "fast"},
     "mapping": {"shapes", "core"},
-    "dataflows": {"shapes", "core", "mapping", "fast"},
+    "play": {"core", "fast"},
+    "dataflows": {"shapes", "core", "mapping", "fast", "play"},
     "stepped": {"shapes", "core", "components"},
     "technology": set(),
     "energy": {"technology"},
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "comparison": {"result"},
     "accelerator": {
         "shapes", "core", "description", "trace", "reference", "transforms", "result", "energy", "technology",
+        "play",
     },
     "training": {"shapes", "fast", "reference", "trace", "workload", "transforms"},
     "tuning": ABOVE_TUNING,

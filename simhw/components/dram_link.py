@@ -28,8 +28,8 @@ class DramLink(core.Component, kind="dram_link"):
     def __init__(self, sim: core.Simulation, name: str, spec: Spec) -> None:
         super().__init__(sim, name, spec)
         self.clock = core.ClockDomain(spec.clock_mhz, sim.clock_mhz)
+        self.link = core.SteadyLink(self.clock, spec.latency_cycles)
         self._waiting: list[tuple[int, int, int, str, simpy.Event]] = []
-        self._free_tick = 0
         self._busy = False
         self._deciding = False
 
@@ -59,10 +59,7 @@ class DramLink(core.Component, kind="dram_link"):
         turn = min(self._waiting, key=lambda asked: asked[:2])
         self._waiting.remove(turn)
         asked, _, words, what, done = turn
-        # one that has waited follows with the very next edge, which may lie before this cycle's start
-        start_tick = max(self._free_tick, self.clock.tick_from(asked))
-        self._free_tick = start_tick + words
-        start, end = self.clock.cycle_of(start_tick), self.clock.cycle_of(self._free_tick)
+        start, end, there = self.link.serve(asked, words)
         self.sim.activity.add(self.name, "busy", end - start)
         self.sim.log(self.name, what, start, end)
         self._busy = True
@@ -73,7 +70,7 @@ class DramLink(core.Component, kind="dram_link"):
             self.sim.fire(freed, released)
         else:
             done.callbacks.insert(0, self._release)  # pyright: ignore - untyped in SimPy
-        self.sim.fire(done, released + self.spec.latency_cycles)
+        self.sim.fire(done, there - self.sim.cycle)
 
     def _release(self, _: simpy.Event) -> None:
         self._busy = False

@@ -12,7 +12,10 @@ from simhw.core.dataflow import (
     twin_kinds,
 )
 from simhw.core.engine import ClockDomain, Simulation, Span
+from simhw.core.link import Link, Service, SteadyLink
 from simhw.core.machine import Grid, Machine
+from simhw.core.packed import Ragged
+from simhw.core.schedule import Played, Schedule, Units
 from simhw.core.spec import Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
 from simhw.core.tally import Tally, strip_indexes
 
@@ -25,17 +28,24 @@ __all__ = [
     "Flag",
     "Grid",
     "Layer",
+    "Link",
     "Machine",
     "Megahertz",
     "Outcome",
     "Phase",
+    "Played",
+    "Ragged",
     "Role",
+    "Schedule",
+    "Service",
     "Simulation",
     "Size",
     "Span",
     "Spec",
+    "SteadyLink",
     "Tally",
     "Twin",
+    "Units",
     "Wants",
     "component_kinds",
     "dataflow_kinds",

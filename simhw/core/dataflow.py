@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from simpy import Event
 
 from simhw.core.machine import Machine, Part
+from simhw.core.schedule import Played, Schedule
 from simhw.core.spec import Spec
 from simhw.errors import PluginError
 from simhw.shapes import LayerShape, NumberFormat
@@ -103,9 +104,9 @@ class Outcome:
 class Dataflow:
     """One behaviour of machines. A subclass with a kind registers it.
 
-    `plan` decides what goes where; `execute` computes values and work without time; `schedule`
-    plays the work on the machine, in SimPy. Values and executed work are a function of mapping
-    order alone, never of when anything arrives.
+    `plan` decides what goes where; `execute` computes values and work without time; `schedule` says when
+    it happens, as a table that is then played; `account` enters what was done in the books. Values and
+    executed work are a function of mapping order alone, never of when anything arrives.
     """
 
     KIND: ClassVar[str] = ""
@@ -145,8 +146,12 @@ class Dataflow:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""
         raise NotImplementedError
 
-    def schedule(self, machine: Machine, phase: Phase, work: Any) -> Generator[Event, Any, Outcome]:
-        """Play the work on the machine; the return value is the phase's outcome."""
+    def schedule(self, phase: Phase, work: Any) -> Schedule:
+        """Return when the work happens, as a table; its links are roles of the machine."""
+        raise NotImplementedError
+
+    def account(self, machine: Machine, phase: Phase, work: Any, played: Played) -> Outcome:
+        """Enter what the work did in the machine's ledger and activity, and return the phase's outcome."""
         raise NotImplementedError
 
 

@@ -24,6 +24,7 @@ from simhw.fast.reuse_schedule import play_blocks, play_sweeps
 from simhw.fast.row_schedule import play_rows
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
+from simhw.fast.schedule_player import play_schedule
 from simhw.fast.sign_partition import sign_partition
 from simhw.fast.zeros import nonzero_taps
 
@@ -50,6 +51,7 @@ __all__ = [
     "play_columns",
     "play_passes",
     "play_rows",
+    "play_schedule",
     "play_sweeps",
     "requantize",
     "rlc_decode",

@@ -1,0 +1,53 @@
+"""A timeline read off a schedule's events: what workers did and waited for, what links carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simhw.core import packed as column
+from simhw.core.engine import Span
+from simhw.core.packed import spread
+from simhw.core.schedule import Played
+
+
+def spans(played: Played) -> list[Span]:
+    """Return what went on in every worker that says what it does, and on every link."""
+    found: list[Span] = []
+    table, packed = played.table, played.table.packed()
+    for group in table.groups:
+        for i in range(len(group)):
+            row, waits = packed.units[group.first + i], packed.first_wait[group.first + i :]
+            tasks = slice(row[column.FIRST], row[column.FIRST] + row[column.TASKS])
+            if row[column.KIND] == column.MOVES:
+                link = table.links[row[column.LINK]]
+                found += _spans(link, group.label(i), played.served[tasks], played.left[tasks])
+                continue
+            if row[column.KIND] == column.GANGS or not group.doing:
+                continue
+            done = played.done[tasks]
+            come = np.concatenate([[0], done[:-1]])
+            for wait in packed.waits[waits[0] : waits[1]]:
+                own, others = (
+                    spread(wait[first], wait[step], wait[column.COUNT], packed.lists)
+                    for first, step in ((column.AT, column.AT_STEP), (column.ON, column.ON_STEP))
+                )
+                events = played.begun if wait[column.EVENT] == column.BEGUN else played.done
+                until = np.maximum(come[own], events[packed.units[wait[column.OF]][column.FIRST] + others])
+                found += _spans(group.label(i), group.causes[wait[column.CAUSE]], come[own], until)
+                come[own] = until
+            for k, doing in enumerate(group.doing):
+                each = slice(k, None, len(group.doing))
+                found += _spans(group.label(i), doing, played.begun[tasks][each], done[each])
+    return sorted(found, key=lambda span: (span.start_cycle, span.end_cycle))
+
+
+def _spans(unit: str, what: str, start: NDArray[Any], end: NDArray[Any]) -> Iterator[Span]:
+    """Yield spans, those that took no time and those without a name left out."""
+    if what:
+        for a, b in zip(start.tolist(), end.tolist(), strict=True):
+            if b > a:
+                yield Span(unit, what, a, b)
