@@ -8,53 +8,53 @@ from typing import Any
 import numpy as np
 
 from simhw import fast as untyped_fast
+from simhw.core.dataflow import Dataflow, Phase
 from simhw.core.link import Link, SteadyLink
 from simhw.core.machine import Machine
-from simhw.core.packed import TASKS
 from simhw.core.player import play as play_processes
 from simhw.core.schedule import LONGEST, Played, Schedule
+from simhw.core.schedule_faults import why_not
 from simhw.core.timeline import spans
 from simhw.errors import ScheduleError
 
 fast: Any = untyped_fast  # numba's functions carry no types
 
 
-def play(table: Schedule, links: Mapping[str, Link]) -> Played:
-    """Play a schedule over links by name; every number of it is a whole number of 64 bits."""
-    by_name = [links[name] for name in table.links if name in links]
-    if len(by_name) < len(table.links):
-        missing = next(name for name in table.links if name not in links)
+def play(table: Schedule, links: Mapping[str, Link], *, log: bool = False) -> Played:
+    """Play a schedule over links by name; a `log` keeps when these were busy with what."""
+    found = [links.get(name) for name in table.links]
+    if None in found:
+        missing = table.links[found.index(None)]
         raise ScheduleError(f"schedule: no link {missing!r}; known: {', '.join(sorted(links)) or 'none'}")
-    steady = [link for link in by_name if isinstance(link, SteadyLink)]
-    clocks = max([max(link.clock.cycles, link.clock.ticks) for link in steady], default=1)
-    slowest = [link.slowest() for link in by_name] or [(0.0, 0.0)]
-    if table.bound(max(w for w, _ in slowest), max(t for _, t in slowest)) * clocks >= LONGEST:
-        raise ScheduleError(
-            f"schedule: takes more than {LONGEST:.0e} cycles or edges of a clock; wants fewer"
-        )
-    if len(steady) < len(by_name):
+    steady = [link for link in found if isinstance(link, SteadyLink)]
+    if len(steady) < len(found):
         return play_processes(table, links)
-    packed = table.packed()
-    clocked = [(link.clock.cycles, link.clock.ticks, link.latency_cycles) for link in steady]
-    *events, charged, busy, came, went, unordered = fast.play_schedule(
-        *packed, table.tasks, table.charges, np.array(clocked, np.int64).reshape(-1, 3)
+    clocks = [(link.clock.cycles, link.clock.ticks, link.latency_cycles) for link in steady]
+    # neither a cycle nor an edge goes beyond this, so that the one times the other fits 64 bits
+    limit = LONGEST // max([max(cycles, ticks) for cycles, ticks, _ in clocks], default=1)
+    times, charged, busy, ended, came, went = fast.play_schedule(
+        *table.packed(), np.array(clocks, np.int64).reshape(-1, 3), limit, log
     )
-    if (went < packed.units[:, TASKS]).any():
-        raise table.stuck(packed, came, went)
-    if unordered >= 0:
-        raise table.unordered(packed, unordered)
-    return Played(table, *events, charged, dict(zip(table.links, busy.tolist(), strict=True)))
+    if ended != fast.ENDED:
+        raise why_not(table, came, went, long=ended == fast.TOO_LONG)
+    return Played(table, times, charged, dict(zip(table.links, busy.tolist(), strict=True)))
 
 
-def play_on(machine: Machine, table: Schedule) -> Played:
-    """Play a schedule on a machine whose parts are the links, and book what these moved."""
-    played = play(table, {name: machine[name].link for name in table.links})
-    for name, (read, written) in table.moved.items():
-        link = machine[name]
-        link.count("read", read)
-        link.count("write", written)
-        machine.sim.activity.add(name, "busy", played.busy[name])
-        machine.sim.activity.add(name, "idle", played.cycles - played.busy[name])
-    if machine.sim.timeline is not None:
-        machine.sim.timeline += spans(played)
+def play_on(machine: Machine, dataflow: Dataflow, phase: Phase, work: Any) -> Any:
+    """Play what a dataflow says of a phase on its machine, book what links moved, and return what was played.
+
+    A timeline is read off the schedule; where none is kept, the dataflow's own shortcut may serve.
+    """
+    links = {role: machine[role].link for role, part in machine.parts.items() if part.kind.IS_LINK}
+    timeline, activity = machine.sim.timeline, machine.sim.activity
+    played = dataflow.shortcut(work, links) if timeline is None else None
+    if played is None:
+        played = play(dataflow.schedule(phase, work), links, log=timeline is not None)
+    for name, (read, written) in played.moved.items():
+        machine[name].count("read", read)
+        machine[name].count("write", written)
+        activity.add(name, "busy", played.busy[name])
+        activity.add(name, "idle", played.cycles - played.busy[name])
+    if timeline is not None:
+        timeline += spans(played)
     return played

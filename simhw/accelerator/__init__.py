@@ -350,7 +350,7 @@ class _Run:
             outcome = ended.value
         else:
             work = self.dataflow.execute(phase, self.values)
-            played = play_on(machine, self.dataflow.schedule(phase, work))
+            played = play_on(machine, self.dataflow, phase, work)
             outcome = self.dataflow.account(machine, phase, work, played)
         (layer,) = phase.layers
         grouped = sim.ledger.grouped()

@@ -18,6 +18,7 @@ class DramLink(core.Component, kind="dram_link"):
     """
 
     ACTIONS = ("read", "write")
+    IS_LINK = True
 
     @dataclass(frozen=True, kw_only=True)
     class Spec(core.Spec):

@@ -30,6 +30,7 @@ class Component:
     KIND: ClassVar[str] = ""
     ACTIONS: ClassVar[tuple[str, ...]] = ()
     STRUCTURE: ClassVar[tuple[str, ...]] = ("adders", "multipliers", "register_bits", "sram_bits")
+    IS_LINK: ClassVar[bool] = False  # whether a schedule's transfers may go over its `link`
     Spec: ClassVar[type[Spec]] = Spec
 
     def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Protocol
 from numpy.typing import NDArray
 from simpy import Event
 
+from simhw.core.link import Link
 from simhw.core.machine import Machine, Part
-from simhw.core.schedule import Played, Schedule
+from simhw.core.schedule import Schedule
 from simhw.core.spec import Spec
 from simhw.errors import PluginError
 from simhw.shapes import LayerShape, NumberFormat
@@ -150,8 +151,15 @@ class Dataflow:
         """Return when the work happens, as a table; its links are roles of the machine."""
         raise NotImplementedError
 
-    def account(self, machine: Machine, phase: Phase, work: Any, played: Played) -> Outcome:
-        """Enter what the work did in the machine's ledger and activity, and return the phase's outcome."""
+    def shortcut(self, work: Any, links: Mapping[str, Link]) -> Any:
+        """Return what `account` needs of the schedule played over links, if there is a faster way to it.
+
+        As a `Played` it has cycles, busy and moved; a test holds it to the schedule. As a rule there is none.
+        """
+        return None
+
+    def account(self, machine: Machine, phase: Phase, work: Any, played: Any) -> Outcome:
+        """Enter what the work did in the machine's books, and return the outcome; `played` is a Played."""
         raise NotImplementedError
 
 

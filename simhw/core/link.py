@@ -23,10 +23,6 @@ class Link(Protocol):
         """Serve a transfer of at least one word, asked for in cycle `asked`, after all those before."""
         ...
 
-    def slowest(self) -> tuple[float, float]:
-        """Return the most cycles of a word, and of a transfer besides its words."""
-        ...
-
 
 class SteadyLink:
     """A link that moves a word with each edge of its clock; `latency_cycles` more, and they are there.
@@ -44,7 +40,3 @@ class SteadyLink:
         self._free_tick = start + words
         free = self.clock.cycle_of(self._free_tick)
         return Service(self.clock.cycle_of(start), free, free + self.latency_cycles)
-
-    def slowest(self) -> tuple[float, float]:
-        cycles = max(self.clock.cycles / self.clock.ticks, 1.0)
-        return cycles, 2 * cycles + self.latency_cycles

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,50 +12,63 @@ WORKS, MOVES, GANGS = 0, 1, 2  # kinds of units
 BEGUN, DONE = 0, 1  # events of a task
 LISTED = -1  # as a step: the numbers stand in a list
 
-# what a row says of a unit, and of a wait
-KIND, TASKS, FIRST, LANES, CYCLES, WORDS, LINK, WAITS, CAUSES, WIDTHS = range(10)
+# What a row says of a unit: where its tasks begin among all, its lengths among `cycles`, `lane_cycles` or
+# `words`, its charges among all; WIDTHS is where the lanes of its tasks are listed, or LISTED for all lanes.
+KIND, TASKS, FIRST, LANES, LENGTHS, LINK, CHARGES, WIDTHS = range(8)
+# and of a wait: tasks AT, AT + AT_STEP, ... of UNIT wait for those ON, ON + ON_STEP, ... of OF
 UNIT, OF, EVENT, CAUSE, COUNT, AT, AT_STEP, ON, ON_STEP, UP_TO, UP_TO_STEP = range(11)
 
 
-@dataclass(frozen=True)
-class Ragged:
-    """Numbers of tasks, [units, most] of which unit i has the first counts[i]."""
+class Ragged(NamedTuple):
+    """Numbers of tasks, [units, most] of which unit i has the first counts[i], or as many as all others."""
 
     values: Ints
-    counts: Ints
+    counts: int | Ints
 
 
 class Packed(NamedTuple):
-    """A schedule as arrays, which is what the compiled player reads.
+    """A schedule as arrays; waits lie in the order in which they were declared.
 
-    `units` and `waits` have the columns named at the head of this module; waits lie by unit. Places are a
-    first number and a step, or where the list of them begins in `lists`.
+    Places are a first number and a step, or where the list of them begins in `lists`.
     """
 
     units: NDArray[np.int64]
     waits: NDArray[np.int64]
-    first_wait: NDArray[np.int64]  # of each unit, and behind the last
-    readers: NDArray[np.int64]  # units that wait for each, one unit's after another's
-    first_reader: NDArray[np.int64]
     lists: NDArray[np.int32]
     cycles: NDArray[np.int64]  # of workers
     lane_cycles: Ints  # of gangs
     words: NDArray[np.int64]
+    tasks: int  # in all, those that pad a group included
+    charges: int  # numbers of lanes and causes
 
+    def waits_of(self, unit: int) -> list[NDArray[np.int64]]:
+        """Return the rows of a unit's waits, in order."""
+        return list(self.waits[self.waits[:, UNIT] == unit])
 
-def within(values: NDArray[Any], counts: Ints) -> NDArray[np.bool_]:
-    """Return which of padded numbers [units, most] count."""
-    return np.arange(values.shape[1]) < np.asarray(counts)[:, None]
+    def places(self, wait: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which tasks wait, and for which."""
+        return self._spread(wait, AT, AT_STEP), self._spread(wait, ON, ON_STEP)
 
+    def up_to(self, wait: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many lanes of each of the tasks wait."""
+        return self._spread(wait, UP_TO, UP_TO_STEP)
 
-def spread(first: Any, step: Any, count: Any, lists: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return places as numbers."""
-    if step == LISTED:
-        return lists[int(first) : int(first) + int(count)].astype(np.int64)
-    return int(first) + int(step) * np.arange(int(count), dtype=np.int64)
+    def widths(self, unit: int) -> NDArray[np.int64]:
+        """Return how many lanes take part in each task of a unit."""
+        row = self.units[unit]
+        if row[WIDTHS] == LISTED:
+            return np.full(row[TASKS], row[LANES])
+        return self.lists[row[WIDTHS] :][: row[TASKS]].astype(np.int64)
 
+    def lengths(self, unit: int) -> Ints:
+        """Return the cycles of each task [tasks, lanes], or the words it moves."""
+        row = self.units[unit]
+        block = (self.cycles, self.words, self.lane_cycles)[row[KIND]]
+        size = row[TASKS] * row[LANES]
+        return block[row[LENGTHS] :][:size].reshape(row[TASKS], row[LANES])
 
-def joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.zeros(0, kind)
+    def _spread(self, wait: NDArray[np.int64], first: int, step: int) -> NDArray[np.int64]:
+        count = wait[COUNT]
+        if wait[step] == LISTED:
+            return self.lists[wait[first] :][:count].astype(np.int64)
+        return wait[first] + wait[step] * np.arange(count)

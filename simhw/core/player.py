@@ -12,11 +12,18 @@ from simpy import Event
 from simhw.core import packed as column
 from simhw.core.engine import Simulation
 from simhw.core.link import Link
-from simhw.core.packed import Packed, spread
-from simhw.core.schedule import Played, Schedule
+from simhw.core.schedule import LONGEST, Played, Schedule
+from simhw.core.schedule_faults import refuse, too_long, why_not
 
 Steps = Generator[Event, Any, Any]
 Asked = tuple[int, int, int, Event]  # unit, task, words, and the event of their being there
+Wait = tuple[Any, dict[int, int], dict[int, int], int]  # whose events, which by task, lanes by task, cause
+
+
+def play(table: Schedule, links: Mapping[str, Link]) -> Played:
+    """Play a schedule over links by name."""
+    refuse(table)
+    return Player(table, links).play()
 
 
 class Player:
@@ -26,64 +33,80 @@ class Player:
         self.table, self.packed, self.sim = table, table.packed(), Simulation()
         self.links = [links[name] for name in table.links]
         self.busy = [0] * len(self.links)
-        self.begun, self.done = ([Event(self.sim) for _ in range(table.tasks)] for _ in range(2))
-        self.times = np.zeros((4, table.tasks), np.int64)  # begun, done, and of a transfer served, left
-        self.waits = np.zeros(table.charges, np.int64)
+        self.events = [[Event(self.sim) for _ in range(self.packed.tasks)] for _ in ("begun", "done")]
+        self.times = np.zeros((4, self.packed.tasks), np.int64)  # begun, done, and of a transfer served, left
+        self.waits = np.zeros(self.packed.charges, np.int64)
         self.asked: list[Asked] = []
 
     def play(self) -> Played:
         for unit, row in enumerate(self.packed.units):
-            waits = self.waits_of(unit)
+            waits = [self.wait_of(wait) for wait in self.packed.waits_of(unit)]
+            lengths = self.packed.lengths(unit)
             if row[column.KIND] == column.MOVES:
-                self.sim.process(self.move(unit, waits))
-            else:
-                left = self.widths(unit)
-                entering = left.copy()
-                for lane in range(row[column.LANES]):
-                    self.sim.process(self.work(unit, lane, waits, entering, left))
+                self.sim.process(self.move(unit, lengths[:, 0], waits))
+                continue
+            widths = self.packed.widths(unit)
+            left = np.array([widths, widths])  # lanes that have not begun a task, or are not done with it
+            for lane in range(row[column.LANES]):
+                tasks = np.flatnonzero(widths > lane)
+                self.sim.process(self.work(unit, lane, tasks, lengths[:, lane], waits, left))
         self.sim.run()
-        self.refuse_unfinished()
-        begun, done, served, left = self.times
+        came, went = (
+            np.array([sum(event.triggered for event in events[row[column.FIRST] :][: row[column.TASKS]])
+                      for row in self.packed.units])
+            for events in self.events
+        )  # fmt: skip
+        if (went < self.packed.units[:, column.TASKS]).any():
+            raise why_not(self.table, came, went)
         busy = dict(zip(self.table.links, self.busy, strict=True))
-        return Played(self.table, begun, done, served, left, self.waits, busy)
+        return Played(self.table, self.times, self.waits, busy)
 
     def work(
-        self, unit: int, lane: int, waits: list[Any], entering: NDArray[Any], left: NDArray[Any]
+        self,
+        unit: int,
+        lane: int,
+        tasks: NDArray[Any],
+        lengths: NDArray[Any],
+        waits: list[Wait],
+        left: NDArray[Any],
     ) -> Steps:
-        """Go through the tasks of a lane; the last lane to begin or end one makes its event."""
-        row, sim = self.packed.units[unit], self.sim
-        lengths = self.packed.lane_cycles if row[column.KIND] == column.GANGS else self.packed.cycles
-        for task in np.flatnonzero(self.widths(unit) > lane).tolist():
+        """Go through a lane's tasks; the last lane to begin one, or to be done with it, makes it so."""
+        for task in tasks.tolist():
             yield from self.wait(unit, lane, task, waits)
-            entering[task] -= 1
-            if not entering[task]:
-                self.happen(self.begun, column.BEGUN, unit, task)
-            yield sim.timeout(int(lengths[row[column.CYCLES] + task * row[column.LANES] + lane]))
-            left[task] -= 1
-            if not left[task]:
-                self.happen(self.done, 1, unit, task)
+            left[column.BEGUN, task] -= 1
+            if not left[column.BEGUN, task]:
+                self.happen(column.BEGUN, unit, task)
+            yield self.sim.timeout(int(lengths[task]))
+            left[column.DONE, task] -= 1
+            if not left[column.DONE, task]:
+                self.happen(column.DONE, unit, task)
 
-    def move(self, unit: int, waits: list[Any]) -> Steps:
-        row = self.packed.units[unit]
-        for task in range(row[column.TASKS]):
+    def move(self, unit: int, words: NDArray[Any], waits: list[Wait]) -> Steps:
+        for task, n in enumerate(words.tolist()):
             yield from self.wait(unit, 0, task, waits)
-            self.happen(self.begun, column.BEGUN, unit, task)
-            words = int(self.packed.words[row[column.WORDS] + task])
-            if words:
+            self.happen(column.BEGUN, unit, task)
+            if n:
                 there = Event(self.sim)
-                self.asked.append((unit, task, words, there))
+                self.asked.append((unit, task, n, there))
                 self.sim.at_end_of_cycle(self.serve)
                 yield there
-            self.happen(self.done, 1, unit, task)
+            self.happen(column.DONE, unit, task)
 
-    def wait(self, unit: int, lane: int, task: int, waits: list[Any]) -> Steps:
+    def wait(self, unit: int, lane: int, task: int, waits: list[Wait]) -> Steps:
         """Wait for all that a task waits for, one after another, and charge each what it takes."""
         row = self.packed.units[unit]
-        for of, tasks, cause, up_to in waits:
-            if task in tasks and lane < up_to[task]:
+        for events, others, lanes, cause in waits:
+            if lane < lanes.get(task, 0):
                 since = self.sim.cycle
-                yield of[tasks[task]]
-                self.waits[row[column.WAITS] + cause * row[column.LANES] + lane] += self.sim.cycle - since
+                yield events(others[task])
+                self.waits[row[column.CHARGES] + cause * row[column.LANES] + lane] += self.sim.cycle - since
+
+    def wait_of(self, wait: NDArray[np.int64]) -> Wait:
+        events, first = self.events[wait[column.EVENT]], self.packed.units[wait[column.OF], column.FIRST]
+        tasks, others = (places.tolist() for places in self.packed.places(wait))
+        lanes = dict(zip(tasks, self.packed.up_to(wait).tolist(), strict=True))
+        others = dict(zip(tasks, others, strict=True))
+        return lambda task: events[first + task], others, lanes, int(wait[column.CAUSE])
 
     def serve(self) -> None:
         """Serve one of the transfers that were asked for in this cycle, of the mover declared first."""
@@ -96,56 +119,9 @@ class Player:
         self.busy[row[column.LINK]] += free - start
         self.sim.fire(there, at - self.sim.cycle)
 
-    def happen(self, events: list[Event], which: int, unit: int, task: int) -> None:
-        at = self.packed.units[unit][column.FIRST] + task
+    def happen(self, which: int, unit: int, task: int) -> None:
+        if self.sim.cycle > LONGEST:
+            raise too_long()
+        at = self.packed.units[unit, column.FIRST] + task
         self.times[which, at] = self.sim.cycle
-        events[at].succeed()
-
-    def waits_of(self, unit: int) -> list[Any]:
-        """Return of each wait: whose events, which of them by task, the cause, and the lanes by task."""
-        packed: Packed = self.packed
-        found: list[Any] = []
-        for wait in packed.waits[packed.first_wait[unit] : packed.first_wait[unit + 1]]:
-            first, count = int(packed.units[wait[column.OF]][column.FIRST]), int(wait[column.COUNT])
-            events = self.begun if wait[column.EVENT] == column.BEGUN else self.done
-            tasks = spread(wait[column.AT], wait[column.AT_STEP], count, packed.lists).tolist()
-            others = spread(wait[column.ON], wait[column.ON_STEP], count, packed.lists).tolist()
-            listed = wait[column.UP_TO_STEP] == column.LISTED
-            lanes = (
-                packed.lists[wait[column.UP_TO] :][:count] if listed else np.full(count, wait[column.UP_TO])
-            )
-            pairs = dict(zip(tasks, others, strict=True))
-            up_to = dict(zip(tasks, lanes.tolist(), strict=True))
-            found.append((_From(events, first), pairs, int(wait[column.CAUSE]), up_to))
-        return found
-
-    def widths(self, unit: int) -> NDArray[np.int64]:
-        """Return how many lanes take part in each task."""
-        row = self.packed.units[unit]
-        if row[column.WIDTHS] == column.LISTED:
-            return np.full(row[column.TASKS], row[column.LANES])
-        return self.packed.lists[row[column.WIDTHS] :][: row[column.TASKS]].astype(np.int64)
-
-    def refuse_unfinished(self) -> None:
-        spans = [(int(row[column.FIRST]), int(row[column.TASKS])) for row in self.packed.units]
-        begun, done = (
-            np.array([sum(e.triggered for e in events[first : first + n]) for first, n in spans])
-            for events in (self.begun, self.done)
-        )
-        if (done < self.packed.units[:, column.TASKS]).any():
-            raise self.table.stuck(self.packed, begun, done)
-
-
-class _From:
-    """A list seen from one place on."""
-
-    def __init__(self, events: list[Event], first: int) -> None:
-        self.events, self.first = events, first
-
-    def __getitem__(self, at: int) -> Event:
-        return self.events[self.first + at]
-
-
-def play(table: Schedule, links: Mapping[str, Link]) -> Played:
-    """Play a schedule over links by name."""
-    return Player(table, links).play()
+        self.events[which][at].succeed()

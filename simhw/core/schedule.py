@@ -1,9 +1,9 @@
 """A schedule as data: units that do tasks in order, and the events that each task waits for.
 
     table = Schedule()
-    filters = table.mover("filters", "dram", words=words)         # over the link "dram"
-    array = table.worker("array", cycles=cycles)
-    array.wait(filters.done, cause="dram_filter")                 # task k waits for transfer k
+    filters = table.mover("filters", "dram", words)               # over the link "dram"
+    array = table.worker("array", cycles)
+    array.wait(filters.done, "dram_filter")                       # task k waits for transfer k
     filters.wait(array.done[:-2], tasks=slice(2, None))           # transfer k for task k - 2: room for two
 
 A **worker** takes a number of cycles for each task. A **gang** is several lanes that share tasks and waits,
@@ -19,11 +19,14 @@ declared, over all links together. What follows from a transfer in no time follo
 
 Many units that are alike are declared at once, as a group: with one more axis in front, and how many tasks
 each has. `wait` pairs the units of two groups one by one, or one unit with all of a group.
+
+What a schedule cannot mean (a circle of waits, a task that is not there, time that runs back) ends in a
+ScheduleError that names the task, when it is played: layers are many, and most schedules are right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,38 +34,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simhw.core import packed as column
-from simhw.core.packed import Ints, Packed, Ragged, joined, spread, within
+from simhw.core.packed import Ints, Packed, Ragged
 from simhw.errors import ScheduleError
 
 Places = Any  # of tasks: None (all), a slice, numbers [n] for each unit alike, or a Ragged
 LONGEST = 1 << 62  # cycles: beyond this, sums of whole numbers of 64 bits would overflow
+ANY_NUMBER = 1 << 40  # of places that stand in no list
 
 
-@dataclass(frozen=True)
 class Event:
     """What tasks of a group wait for: that those of another have begun, or are done."""
 
-    units: Units
-    which: int
-    places: Places = None
+    __slots__ = ("numbers", "places", "units", "which")
+
+    def __init__(self, units: Units, which: int, places: Places = None, numbers: Any = None) -> None:
+        self.units, self.which, self.places, self.numbers = units, which, places, numbers
 
     def __getitem__(self, places: Places) -> Event:
         """Return the event of some tasks: by a slice, numbers, or a Ragged."""
-        return Event(self.units, self.which, places)
+        return Event(self.units, self.which, places, self.numbers)
+
+    def of(self, numbers: Any) -> Event:
+        """Return the event of some units of the group, by number: one, or one for each unit that waits."""
+        return Event(self.units, self.which, self.places, numbers)
 
 
 class Units:
     """A group of units alike in a schedule: most groups are of one."""
 
-    def __init__(self, table: Schedule, name: str, first: int, tasks: Ints, lanes: int) -> None:
-        self.table, self.name, self.first = table, name, first
-        self.tasks = tasks  # [units]
-        self.lanes = lanes
-        self.doing: Sequence[str] = ()  # what the tasks are called in a timeline, in turn
+    def __init__(
+        self, table: Schedule, name: str, kind: int, first: int, tasks: int | Ints, size: int, lanes: int
+    ) -> None:
+        self.table, self.name, self.kind = table, name, kind
+        self.first, self.size, self.lanes = first, size, lanes  # the first unit's number, and how many
+        self.tasks = tasks  # of each unit [units], or of all alike
+        self.first_task = self.first_charge = 0
+        self.doing: tuple[str, ...] = ()  # what the tasks are called in a timeline, in turn
         self.causes: list[str] = []
 
     def __len__(self) -> int:
-        return len(self.tasks)
+        return self.size
 
     @property
     def begun(self) -> Event:
@@ -72,19 +83,29 @@ class Units:
     def done(self) -> Event:
         return Event(self, column.DONE)
 
+    @property
+    def counts(self) -> Ints:
+        """How many tasks each unit has."""
+        return np.full(self.size, self.tasks) if isinstance(self.tasks, int) else self.tasks
+
     def wait(
-        self, event: Event, cause: str = "", *, tasks: Places = None, lanes: int | Ints | None = None
+        self,
+        event: Event,
+        cause: str = "",
+        *,
+        tasks: Places = None,
+        lanes: int | Ints | Ragged | None = None,
     ) -> None:
         """Let tasks wait for an event each, after what they wait for already.
 
         The waits are charged to `cause`, or to nothing. With `lanes` only so many lanes wait, the first
-        ones: a number, or one for each of the tasks.
+        ones: a number, or one for each of the tasks that wait.
         """
-        self.table._add_wait(self, event, cause, tasks, lanes)  # pyright: ignore[reportPrivateUsage]
+        self.table.add_wait(self, event, cause, tasks, lanes)
 
     def label(self, unit: int) -> str:
         """Return the name of one of the units: the group's, with the unit's number where it has {}."""
-        return self.name.format(unit) if "{}" in self.name or len(self) == 1 else f"{self.name} {unit}"
+        return self.name.format(unit) if "{}" in self.name or self.size == 1 else f"{self.name} {unit}"
 
     def task(self, unit: int, task: int) -> str:
         """Return the name of a task for a message: filters[3]."""
@@ -105,11 +126,11 @@ class Went:
 
     @property
     def begun(self) -> NDArray[np.int64]:
-        return self.of_begun[0] if len(self.units) == 1 else self.of_begun
+        return self.of_begun[0] if self.units.size == 1 else self.of_begun
 
     @property
     def done(self) -> NDArray[np.int64]:
-        return self.of_done[0] if len(self.units) == 1 else self.of_done
+        return self.of_done[0] if self.units.size == 1 else self.of_done
 
     @property
     def waited(self) -> dict[str, int]:
@@ -122,67 +143,66 @@ class Played:
     """A schedule's events: `cycles` in all, what each group did, and for how long each link was busy."""
 
     table: Schedule
-    begun: NDArray[np.int64]
-    done: NDArray[np.int64]
-    served: NDArray[np.int64]  # of movers' tasks: when the link began
-    left: NDArray[np.int64]  # and when it was free again
+    times: NDArray[
+        np.int64
+    ]  # of each task: begun, done; if logged: when a link began with it, was free again
     waits: NDArray[np.int64]
     busy: Mapping[str, int]
     cycles: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cycles = int(self.done.max(initial=0))
+        self.cycles = int(self.times[column.DONE].max(initial=0))
+
+    @property
+    def moved(self) -> dict[str, tuple[int, int]]:
+        """Words that each link read and wrote."""
+        return self.table.moved()
 
     def __getitem__(self, group: str | Units) -> Went:
         """Return what became of a group of units, by itself or by its name."""
         units = self.table.group(group) if isinstance(group, str) else group
-        first, most = self.table.first_task(units), int(units.tasks.max(initial=0))
-        last = first + most * len(units)
-        causes, lanes = len(units.causes), units.lanes
-        at = self.table.first_charge(units)
-        waits = self.waits[at : at + len(units) * causes * lanes].reshape(len(units), causes, lanes)
+        size, first, most = units.size, units.first_task, self.table.most(units)
+        causes, last = len(units.causes), first + size * most
+        waits = self.waits[units.first_charge :][: size * causes * units.lanes]
+        waits = waits.reshape(size, causes, units.lanes)
         return Went(
             units,
-            self.begun[first:last].reshape(len(units), most),
-            self.done[first:last].reshape(len(units), most),
+            self.times[column.BEGUN, first:last].reshape(size, most),
+            self.times[column.DONE, first:last].reshape(size, most),
             {cause: waits[:, i] for i, cause in enumerate(units.causes) if cause},
         )
 
 
 class Schedule:
-    """The table, checked as it is written: what it cannot mean is a ScheduleError that names the task."""
+    """The table. Groups of units and waits are kept as they are declared; `packed` makes arrays of them."""
 
     def __init__(self) -> None:
         self.groups: list[Units] = []
         self.links: list[str] = []
-        self.moved: dict[str, list[int]] = {}  # by link: words that are read, and written
-        self._rows: list[NDArray[np.int64]] = []
-        self._waits: list[NDArray[np.int64]] = []
-        self._lists: list[NDArray[np.int32]] = []
-        self._cycles: list[NDArray[np.int64]] = []
-        self._lane_cycles: list[Ints] = []
-        self._words: list[NDArray[np.int64]] = []
-        self._listed = self._n_units = self._n_tasks = self._n_charges = 0
-        self._sizes = {"cycles": 0, "lane_cycles": 0, "words": 0}
-        self._first_tasks: list[int] = []
-        self._first_charges: list[int] = []
-        self._longest = 0.0  # cycles of all work, one task after another
-        self._all_words = 0.0
+        self._by_name: dict[str, Units] = {}
+        self._units: list[tuple[int, ...]] = []  # a row for each group: see `packed`
+        self._waits: list[tuple[int, ...]] = []  # and for each wait that was declared
+        self._counts: list[tuple[int, Any, Any, Any]] = []  # of waits: units, tasks of either side, whose
+        self._lists: list[Ints] = []
+        self._kept: dict[int, tuple[int, Any]] = {}  # where lists of numbers begin
+        self._lengths: dict[int, list[Any]] = {column.WORKS: [], column.MOVES: [], column.GANGS: []}
+        self._sizes = [0, 0, 0]
+        self._writes: list[tuple[Units, Any]] = []  # of movers: which words go to memory
+        self._listed = self._n_units = self._n_tasks = 0
+        self._packed: Packed | None = None
 
     # declaring units
 
     def worker(self, name: str, cycles: Any, *, doing: str | Sequence[str] = ()) -> Units:
         """Add a unit that takes `cycles` [tasks]; `doing` names its tasks in a timeline, in turn."""
-        return self.workers(name, np.asarray(cycles)[None], doing=doing)
+        return self.workers(name, np.asarray(cycles, np.int64)[None], doing=doing)
 
     def workers(
         self, name: str, cycles: Any, *, tasks: Ints | None = None, doing: str | Sequence[str] = ()
     ) -> Units:
         """Add workers of cycles [units, most], of which unit i has the first tasks[i]."""
-        lengths = np.ascontiguousarray(cycles, dtype=np.int64)
-        units = self._add(name, column.WORKS, _counts(lengths, tasks), most=lengths.shape[1], block="cycles")
+        units = self._add(name, column.WORKS, np.ascontiguousarray(cycles, np.int64), tasks)
         units.doing = (doing,) if isinstance(doing, str) else tuple(doing)
-        self._take(self._cycles, "cycles", lengths, units, "cycles")
         return units
 
     def gangs(
@@ -192,24 +212,13 @@ class Schedule:
 
         With `widths` [units, most] only so many lanes, the first ones, take part in each task.
         """
-        lengths = np.ascontiguousarray(cycles)
-        counts = _counts(lengths, tasks)
-        units = self._add(
-            name, column.GANGS, counts, most=lengths.shape[1], block="lane_cycles", lanes=lengths.shape[2]
+        return self._add(
+            name, column.GANGS, np.ascontiguousarray(cycles), tasks, lanes=cycles.shape[2], widths=widths
         )
-        if widths is not None:
-            if widths.size and not (widths.min() >= 1 and widths.max() <= units.lanes):
-                raise ScheduleError(
-                    f"schedule: {name}: widths: are {widths.min()} to {widths.max()}; "
-                    f"wants 1 to {units.lanes} lanes"
-                )
-            self._rows[-1][:, column.WIDTHS] = self._list(widths) + np.arange(len(units)) * lengths.shape[1]
-        self._take(self._lane_cycles, "lane_cycles", lengths, units, "cycles")
-        return units
 
     def mover(self, name: str, link: str, words: Any, *, writes: bool | NDArray[np.bool_] = False) -> Units:
         """Add a unit that moves words [tasks] over a link; `writes`, which of them go to memory."""
-        return self.movers(name, link, np.asarray(words)[None], writes=writes)
+        return self.movers(name, link, np.asarray(words, np.int64)[None], writes=writes)
 
     def movers(
         self,
@@ -221,259 +230,227 @@ class Schedule:
         writes: bool | NDArray[np.bool_] = False,
     ) -> Units:
         """Add movers of words [units, most], all over one link."""
-        lengths = np.ascontiguousarray(words, dtype=np.int64)
-        if link not in self.moved:
+        if link not in self.links:
             self.links.append(link)
-            self.moved[link] = [0, 0]
-        units = self._add(name, column.MOVES, _counts(lengths, tasks), most=lengths.shape[1], block="words")
-        self._rows[-1][:, column.LINK] = self.links.index(link)
-        self._take(self._words, "words", lengths, units, "words")
-        real = lengths if tasks is None else np.where(within(lengths, tasks), lengths, 0)
-        written = int(real[..., writes].sum()) if isinstance(writes, np.ndarray) else int(real.sum()) * writes
-        self.moved[link][0] += int(real.sum()) - written
-        self.moved[link][1] += written
+        lengths = np.ascontiguousarray(words, np.int64)
+        units = self._add(name, column.MOVES, lengths, tasks, link=self.links.index(link))
+        self._writes.append((units, writes))
         return units
 
-    def group(self, name: str) -> Units:
-        return next(units for units in self.groups if units.name == name)
-
-    def _add(self, name: str, kind: int, tasks: Ints, *, most: int, block: str, lanes: int = 1) -> Units:
-        if any(units.name == name for units in self.groups):
+    def _add(
+        self,
+        name: str,
+        kind: int,
+        lengths: Ints,
+        tasks: Ints | None,
+        *,
+        lanes: int = 1,
+        link: int = 0,
+        widths: Ints | None = None,
+    ) -> Units:
+        if name in self._by_name:
             raise ScheduleError(f"schedule: {name}: is there already; wants another name")
-        n = len(tasks)
-        units = Units(self, name, self._n_units, tasks, lanes)
-        rows = np.zeros((n, 10), np.int64)
-        rows[:, column.KIND], rows[:, column.TASKS], rows[:, column.LANES], rows[:, column.WIDTHS] = (
-            kind,
-            tasks,
-            lanes,
-            column.LISTED,
-        )
-        rows[:, column.CYCLES] = rows[:, column.WORDS] = column.LISTED
-        number = np.arange(n)
-        rows[:, column.WORDS if block == "words" else column.CYCLES] = (
-            self._sizes[block] + number * most * lanes
-        )
-        rows[:, column.FIRST] = self._n_tasks + number * int(tasks.max(initial=0))
+        size, most = lengths.shape[:2]
+        units = Units(self, name, kind, self._n_units, most if tasks is None else tasks, size, lanes)
+        units.first_task = self._n_tasks
+        at = column.LISTED if widths is None else self._list(widths)
+        self._units.append((kind, self._n_tasks, most, lanes, self._sizes[kind], link, at, size))
+        self._lengths[kind].append(lengths.reshape(-1))
+        self._sizes[kind] += lengths.size
+        self._n_units += size
+        self._n_tasks += size * most
         self.groups.append(units)
-        self._rows.append(rows)
-        self._first_tasks.append(self._n_tasks)
-        self._n_units += n
-        self._n_tasks += n * int(tasks.max(initial=0))
+        self._by_name[name] = units
         return units
-
-    def _take(self, into: list[Any], block: str, lengths: Ints, units: Units, what: str) -> None:
-        if lengths.size:
-            lowest, highest = int(lengths.min()), int(lengths.max())
-            if lowest < 0:
-                unit, task = (int(i) for i in np.argwhere(lengths < 0)[0][:2])
-                raise ScheduleError(
-                    f"schedule: {units.task(unit, task)}: takes {lowest} {what}; wants at least 0"
-                )
-            if what == "words":
-                self._all_words += float(highest) * lengths.size
-            else:
-                self._longest += float(highest) * lengths.shape[0] * lengths.shape[1]
-        into.append(lengths.reshape(-1))
-        self._sizes[block] += lengths.size
 
     # declaring waits
 
-    def _add_wait(
-        self, own: Units, event: Event, cause: str, tasks: Places, lanes: int | Ints | None
+    def add_wait(
+        self, own: Units, event: Event, cause: str, tasks: Places, lanes: int | Ints | Ragged | None
     ) -> None:
-        other = event.units
+        """See `Units.wait`."""
+        other, numbers = event.units, event.numbers
         if other.table is not self:
             raise ScheduleError(f"schedule: {own.name} waits for {other.name}, which is of another schedule")
-        n = max(len(own), len(other))
-        if len(own) not in (1, n) or len(other) not in (1, n):
+        if numbers is not None:
+            numbers = np.atleast_1d(numbers)
+        chosen = other.size if numbers is None else len(numbers)
+        n = max(own.size, chosen)
+        if own.size not in (1, n) or chosen not in (1, n):
             raise ScheduleError(
-                f"schedule: {len(own)} of {own.name} wait for {len(other)} of {other.name}; "
-                "wants as many, or one"
+                f"schedule: {own.size} of {own.name} wait for {chosen} of {other.name}; wants as many, or one"
             )
-        rows = np.zeros((n, 11), np.int64)
-        number = np.arange(n)
-        rows[:, column.UNIT] = own.first + (number if len(own) > 1 else 0)
-        rows[:, column.OF] = other.first + (number if len(other) > 1 else 0)
-        rows[:, column.EVENT] = event.which
+        at, counts = self._places(own, None, tasks)
+        on, on_counts = self._places(other, numbers, event.places)
+        up_to = (own.lanes if lanes is None else lanes, 0, 0, ANY_NUMBER)
+        if lanes is not None and not isinstance(lanes, int):
+            up_to = self._listing(lanes)
         if cause not in own.causes:
             own.causes.append(cause)
-        rows[:, column.CAUSE] = own.causes.index(cause)
-        at, at_step, at_count = self._places(own, tasks, n)
-        on, on_step, on_count = self._places(other, event.places, n)
-        if (at_count != on_count).any():
-            i = int(np.argmax(at_count != on_count))
-            raise ScheduleError(
-                f"schedule: {int(at_count[i])} tasks of {own.name} wait for {int(on_count[i])} of "
-                f"{other.name}; wants one for each"
+        self._waits.append(
+            (
+                n, own.first, own.size > 1, other.first, chosen > 1 and numbers is None,
+                event.which, own.causes.index(cause), *at, *on, *up_to,
             )
-        rows[:, column.AT], rows[:, column.AT_STEP], rows[:, column.ON], rows[:, column.ON_STEP] = (
-            at,
-            at_step,
-            on,
-            on_step,
-        )
-        rows[:, column.COUNT] = at_count
-        rows[:, column.UP_TO], rows[:, column.UP_TO_STEP] = (
-            own.lanes if lanes is None else lanes if isinstance(lanes, int) else 0,
-            0,
-        )
-        if isinstance(lanes, np.ndarray):
-            rows[:, column.UP_TO], rows[:, column.UP_TO_STEP] = self._list(lanes), column.LISTED
-        if own is other:
-            self._refuse_own(own, at, at_step, on, on_step, at_count)
-        self._waits.append(rows)
+        )  # fmt: skip
+        self._counts.append((n, counts, on_counts, numbers))
 
-    def _places(self, units: Units, places: Places, n: int) -> tuple[Any, int, NDArray[np.int64]]:
-        """Return the first place of each of n units (or where its list begins), the step, and how many."""
-        tasks = np.broadcast_to(units.tasks, (n,)).astype(np.int64)
+    def _places(
+        self, units: Units, numbers: Any, places: Places
+    ) -> tuple[tuple[int, int, int, int], int | Ints]:
+        """Return where the places are, see `_listing`, and how many: of each unit, or of all alike."""
+        tasks = units.tasks if numbers is None or isinstance(units.tasks, int) else units.tasks[numbers]
         if places is None:
-            return 0, 1, tasks
-        if isinstance(places, slice):
-            if len(set(tasks.tolist())) == 1:
-                start, stop, step = places.indices(int(tasks[0]))
-                return start, step, np.full(n, len(range(start, stop, step)))
-            spans = [range(*places.indices(count)) for count in tasks.tolist()]
-            return np.array([r.start for r in spans]), spans[0].step, np.array([len(r) for r in spans])
-        if isinstance(places, Ragged):
-            values, counts = places.values, np.asarray(places.counts, np.int64)
-        else:
-            values = np.asarray(places)[None]
-            counts = np.full(n, values.shape[1])
-        most = values.shape[1]
-        inside = values if isinstance(places, np.ndarray) else values[within(values, counts)]
-        if inside.size and not (inside.min() >= 0 and inside.max() < int(tasks.min(initial=0))):
-            self._refuse_absent(units, values, counts, tasks)
-        starts = self._list(values) + (np.arange(n) * most if len(values) > 1 else np.zeros(n, np.int64))
-        return starts, column.LISTED, counts
+            return (0, 1, 0, ANY_NUMBER), tasks
+        if not isinstance(places, slice):
+            return self._listing(places), places.counts if isinstance(places, Ragged) else len(places)
+        if isinstance(tasks, int):
+            span = range(*places.indices(tasks))
+            return (span.start, span.step, 0, ANY_NUMBER), len(span)
+        spans = [range(*places.indices(n)) for n in tasks.tolist()]
+        counts = np.array([len(span) for span in spans])
+        if len({span.start for span in spans}) == 1:
+            return (spans[0].start, spans[0].step, 0, ANY_NUMBER), counts
+        most = int(counts.max())
+        listed = np.array([[*span, *[0] * (most - len(span))] for span in spans])
+        return self._listing(Ragged(listed, counts)), counts
 
-    def _refuse_absent(self, units: Units, values: Ints, counts: Ints, tasks: Ints) -> None:
-        for i, n in enumerate(tasks.tolist()):
-            own = values[i if len(values) > 1 else 0][: int(counts[i])]
-            wrong = own[(own < 0) | (own >= n)]
-            if wrong.size:
-                raise ScheduleError(
-                    f"schedule: {units.task(i, int(wrong[0]))}: is no task; {units.name} has {n}, from 0 on"
-                )
-
-    def _refuse_own(self, own: Units, at: Any, at_step: int, on: Any, on_step: int, counts: Ints) -> None:
-        """A task can wait for an earlier one of its own unit, not for itself or a later one."""
-        lists = np.concatenate(self._lists) if self._lists else np.zeros(0, np.int32)
-        for i in range(len(own)):
-            tasks, ons = (
-                spread(np.broadcast_to(first, (len(own),))[i], step, int(counts[i]), lists)
-                for first, step in ((at, at_step), (on, on_step))
-            )
-            wrong = np.flatnonzero(ons >= tasks)
-            if wrong.size:
-                task, of = int(tasks[wrong[0]]), int(ons[wrong[0]])
-                raise ScheduleError(
-                    f"schedule: {own.task(i, task)}: waits for {own.task(i, of)}; "
-                    "a task can wait only for earlier ones of its own unit"
-                )
+    def _listing(self, values: Ints | Ragged) -> tuple[int, int, int, int]:
+        """Return where a list begins, LISTED, by how much from unit to unit, and how many each may have."""
+        if not isinstance(values, Ragged):
+            return self._list(values), column.LISTED, 0, len(values)
+        most = values.values.shape[1]
+        return self._list(values.values), column.LISTED, most if len(values.values) > 1 else 0, most
 
     def _list(self, values: Any) -> int:
-        """Keep numbers, and return where they begin."""
-        flat = np.ascontiguousarray(values, dtype=np.int32).reshape(-1)
-        at = self._listed
-        self._lists.append(flat)
-        self._listed += flat.size
-        return at
+        """Keep numbers, once, and return where they begin."""
+        known = self._kept.get(id(values))
+        if known is None:
+            flat = np.asarray(values, np.int32).reshape(-1)
+            known = self._kept[id(values)] = self._listed, values  # alive, so that no other has its id
+            self._lists.append(flat)
+            self._listed += flat.size
+        return known[0]
 
     # what players ask
 
-    def first_task(self, units: Units) -> int:
-        return self._first_tasks[self.groups.index(units)]
+    def group(self, name: str) -> Units:
+        return self._by_name[name]
 
-    def first_charge(self, units: Units) -> int:
-        """Return where the waits of a group begin; known once the table is packed."""
-        return self._first_charges[self.groups.index(units)]
+    def most(self, units: Units) -> int:
+        """Return how many tasks the group has room for, each unit."""
+        return self._units[self.groups.index(units)][2]
 
-    def bound(self, worst_cycles_per_word: float, transfers_cycles: float) -> float:
-        """Return a number of cycles that the schedule cannot exceed."""
-        moves = sum(int(x.tasks.sum()) for x, rows in self._grouped() if rows[0, column.KIND] == column.MOVES)
-        return self._longest + self._all_words * worst_cycles_per_word + moves * transfers_cycles
-
-    def _grouped(self) -> Iterator[tuple[Units, NDArray[np.int64]]]:
-        yield from zip(self.groups, self._rows, strict=True)
+    def moved(self) -> dict[str, tuple[int, int]]:
+        """Return the words that each link reads and writes."""
+        found = dict.fromkeys(self.links, (0, 0))
+        for (units, writes), flat in zip(self._writes, self._lengths[column.MOVES], strict=True):
+            words = flat.reshape(units.size, -1)
+            if not isinstance(units.tasks, int):
+                words = words * (np.arange(words.shape[1]) < units.tasks[:, None])
+            total = int(words.sum())
+            written = int(words[:, writes].sum()) if isinstance(writes, np.ndarray) else total * writes
+            link = self.links[self._units[self.groups.index(units)][5]]
+            read, wrote = found[link]
+            found[link] = read + total - written, wrote + written
+        return found
 
     def packed(self) -> Packed:
         """Return the table as arrays."""
-        self._first_charges = []
+        if self._packed is None:
+            self._packed = self._pack()
+        return self._packed
+
+    def _pack(self) -> Packed:
         charges = 0
-        for units, rows in self._grouped():
-            self._first_charges.append(charges)
-            per_unit = len(units.causes) * units.lanes
-            rows[:, column.WAITS] = charges + np.arange(len(units)) * per_unit
-            rows[:, column.CAUSES] = len(units.causes)
-            charges += per_unit * len(units)
-        self.charges = charges
-        units = np.concatenate(self._rows) if self._rows else np.zeros((0, 10), np.int64)
-        waits = np.concatenate(self._waits) if self._waits else np.zeros((0, 11), np.int64)
-        waits = waits[waits[:, column.UNIT].argsort(kind="stable")]
-        number = np.arange(len(units) + 1)
-        pairs = np.unique(waits[:, column.OF] * len(units) + waits[:, column.UNIT])
-        return Packed(
-            units=units,
-            waits=waits,
-            first_wait=waits[:, column.UNIT].searchsorted(number),
-            readers=pairs % max(len(units), 1),
-            first_reader=(pairs // max(len(units), 1)).searchsorted(number),
-            lists=joined(self._lists, np.int32),
-            cycles=joined(self._cycles, np.int64),
-            lane_cycles=joined(self._lane_cycles, np.int32),
-            words=joined(self._words, np.int64),
-        )
-
-    @property
-    def tasks(self) -> int:
-        """How many tasks there are, those of padded groups included."""
-        return self._n_tasks
-
-    def unordered(self, packed: Packed, wait: int) -> ScheduleError:
-        """Return the error that a wait names tasks in another order than that in which they are done."""
-        unit = int(packed.waits[wait, column.UNIT])
-        units = next(u for u in reversed(self.groups) if u.first <= unit)
-        return ScheduleError(
-            f"schedule: {units.label(unit - units.first)}: a wait names its tasks out of order, or one "
-            "twice; wants each once, the first first"
-        )
-
-    def stuck(self, packed: Packed, begun: NDArray[np.int64], done: NDArray[np.int64]) -> ScheduleError:
-        """Return the error that names a circle of waits, given how many tasks of each unit began, are done."""
-
-        def name(unit: int, task: int) -> str:
-            units = next(u for u in reversed(self.groups) if u.first <= unit)
-            return units.task(unit - units.first, task)
-
-        def wanted(unit: int) -> tuple[int, int, int] | None:
-            task = int(begun[unit])
-            for row in packed.waits[packed.first_wait[unit] : packed.first_wait[unit + 1]]:
-                tasks = spread(row[column.AT], row[column.AT_STEP], row[column.COUNT], packed.lists)
-                where = np.flatnonzero(tasks == task)
-                if where.size:
-                    on = int(
-                        spread(row[column.ON], row[column.ON_STEP], row[column.COUNT], packed.lists)[where[0]]
-                    )
-                    come = (done if row[column.EVENT] == column.DONE else begun)[row[column.OF]]
-                    if on >= come:
-                        return int(row[column.OF]), on, int(row[column.EVENT])
-            return None
-
-        unit = int(np.flatnonzero(begun < packed.units[:, column.TASKS])[0])
-        seen: list[int] = []
-        said: list[str] = []
-        while unit not in seen:
-            seen.append(unit)
-            want = wanted(unit)
-            assert want is not None  # or the task had begun
-            of, task, which = want
-            said.append(
-                f"{name(unit, int(begun[unit]))} waits for {name(of, task)} to {('begin', 'be done')[which]}"
+        for units in self.groups:
+            units.first_charge = charges
+            charges += len(units.causes) * units.lanes * units.size
+        groups = np.array(self._units, np.int64).reshape(-1, 8)
+        kind, first, most, lanes, lengths, link, widths, _ = groups.repeat(groups[:, 7], axis=0).T
+        number = _numbers(groups[:, 7])
+        rows = np.empty((self._n_units, 8), np.int64)
+        rows[:, column.KIND], rows[:, column.LANES], rows[:, column.LINK] = kind, lanes, link
+        rows[:, column.FIRST] = first + number * most
+        rows[:, column.LENGTHS] = lengths + number * most * lanes
+        rows[:, column.WIDTHS] = np.where(widths < 0, column.LISTED, widths + number * most)
+        for units in self.groups:
+            of = slice(units.first, units.first + units.size)
+            rows[of, column.TASKS] = units.tasks
+            rows[of, column.CHARGES] = len(units.causes) * units.lanes
+        rows[:, column.CHARGES] = rows[:, column.CHARGES].cumsum() - rows[:, column.CHARGES]
+        if (rows[:, column.TASKS] > most).any():
+            unit = int(np.argmax(rows[:, column.TASKS] > most))
+            raise ScheduleError(
+                f"schedule: {self.label(unit)}: has {rows[unit, column.TASKS]} tasks; "
+                f"wants at most {most[unit]}, for which there are lengths"
             )
-            unit = of
-        return ScheduleError(f"schedule: never ends: {'; '.join(said[seen.index(unit) :])}")
+        return Packed(
+            units=rows,
+            waits=self._packed_waits(),
+            lists=_joined(self._lists, np.int32),
+            cycles=_joined(self._lengths[column.WORKS], np.int64),
+            lane_cycles=_joined(self._lengths[column.GANGS], np.int32),
+            words=_joined(self._lengths[column.MOVES], np.int64),
+            tasks=self._n_tasks,
+            charges=charges,
+        )
+
+    def _packed_waits(self) -> NDArray[np.int64]:
+        declared = np.array(self._waits, np.int64).reshape(-1, 19)
+        (
+            _, own, own_each, of, of_each, which, cause, at, at_step, at_each, at_most,
+            on, on_step, on_each, on_most, up, up_step, up_each, up_most,
+        ) = declared.repeat(declared[:, 0], axis=0).T  # fmt: skip
+        number = _numbers(declared[:, 0])
+        rows = np.empty((len(number), 11), np.int64)
+        rows[:, column.UNIT], rows[:, column.OF] = own + own_each * number, of + of_each * number
+        rows[:, column.EVENT], rows[:, column.CAUSE] = which, cause
+        rows[:, column.AT], rows[:, column.AT_STEP] = at + at_each * number, at_step
+        rows[:, column.ON], rows[:, column.ON_STEP] = on + on_each * number, on_step
+        rows[:, column.UP_TO], rows[:, column.UP_TO_STEP] = up + up_each * number, up_step
+        start = 0
+        for n, counts, on_counts, numbers in self._counts:
+            end = start + n
+            rows[start:end, column.COUNT] = counts
+            if numbers is not None:
+                rows[start:end, column.OF] += numbers
+            if counts is not on_counts and not np.array_equal(*np.broadcast_arrays(counts, on_counts)):
+                wrong = int(np.argmax(np.not_equal(*np.broadcast_arrays(counts, on_counts))))
+                some, others = (np.broadcast_to(x, n)[wrong] for x in (counts, on_counts))
+                row = rows[start + wrong]
+                raise ScheduleError(
+                    f"schedule: {some} tasks of {self.label(row[column.UNIT])} wait for {others} of "
+                    f"{self.label(row[column.OF])}; wants one for each"
+                )
+            start = end
+        short = rows[:, column.COUNT] > np.minimum(np.minimum(at_most, on_most), up_most)
+        if short.any():
+            row = rows[int(np.argmax(short))]
+            raise ScheduleError(
+                f"schedule: {self.label(row[column.UNIT])}: a wait of {row[column.COUNT]} tasks names fewer; "
+                "wants a number for each"
+            )
+        return rows
+
+    def label(self, unit: int) -> str:
+        """Return the name of a unit by its number among all."""
+        return self._of(unit).label(unit - self._of(unit).first)
+
+    def task(self, unit: int, task: int) -> str:
+        """Return the name of a task of a unit by its number among all."""
+        return self._of(unit).task(unit - self._of(unit).first, task)
+
+    def _of(self, unit: int) -> Units:
+        return next(units for units in reversed(self.groups) if units.first <= unit)
 
 
-def _counts(lengths: NDArray[Any], tasks: Ints | None) -> Ints:
-    return np.full(len(lengths), lengths.shape[1]) if tasks is None else tasks
+def _numbers(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 0, 1, ... up to each size, one after another."""
+    return np.arange(int(sizes.sum())) - (sizes.cumsum() - sizes).repeat(sizes)
+
+
+def _joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, kind)

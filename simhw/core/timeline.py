@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from simhw.core import packed as column
 from simhw.core.engine import Span
-from simhw.core.packed import spread
 from simhw.core.schedule import Played
 
 
@@ -18,30 +17,27 @@ def spans(played: Played) -> list[Span]:
     """Return what went on in every worker that says what it does, and on every link."""
     found: list[Span] = []
     table, packed = played.table, played.table.packed()
+    begun, ended, served, left = played.times
     for group in table.groups:
-        for i in range(len(group)):
-            row, waits = packed.units[group.first + i], packed.first_wait[group.first + i :]
+        for i in range(group.size):
+            row, label = packed.units[group.first + i], group.label(i)
             tasks = slice(row[column.FIRST], row[column.FIRST] + row[column.TASKS])
-            if row[column.KIND] == column.MOVES:
+            if group.kind == column.MOVES:
                 link = table.links[row[column.LINK]]
-                found += _spans(link, group.label(i), played.served[tasks], played.left[tasks])
+                found += _spans(link, group.name, served[tasks], left[tasks])
+            if group.kind != column.WORKS or not group.doing:
                 continue
-            if row[column.KIND] == column.GANGS or not group.doing:
-                continue
-            done = played.done[tasks]
+            done = ended[tasks]
             come = np.concatenate([[0], done[:-1]])
-            for wait in packed.waits[waits[0] : waits[1]]:
-                own, others = (
-                    spread(wait[first], wait[step], wait[column.COUNT], packed.lists)
-                    for first, step in ((column.AT, column.AT_STEP), (column.ON, column.ON_STEP))
-                )
-                events = played.begun if wait[column.EVENT] == column.BEGUN else played.done
-                until = np.maximum(come[own], events[packed.units[wait[column.OF]][column.FIRST] + others])
-                found += _spans(group.label(i), group.causes[wait[column.CAUSE]], come[own], until)
+            for wait in packed.waits_of(group.first + i):
+                own, others = packed.places(wait)
+                events = played.times[wait[column.EVENT]]
+                until = np.maximum(come[own], events[packed.units[wait[column.OF], column.FIRST] + others])
+                found += _spans(label, group.causes[wait[column.CAUSE]], come[own], until)
                 come[own] = until
             for k, doing in enumerate(group.doing):
                 each = slice(k, None, len(group.doing))
-                found += _spans(group.label(i), doing, played.begun[tasks][each], done[each])
+                found += _spans(label, doing, begun[tasks][each], done[each])
     return sorted(found, key=lambda span: (span.start_cycle, span.end_cycle))
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from simpy import Event
 
 from simhw import core
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
 from simhw.dataflows.lane_division import OFF_CHIP, ON_CHIP, PES, Division, Stops, Work
-from simhw.dataflows.lane_schedule import WAITS, play
+from simhw.dataflows.lane_schedule import WAITS, Ended, read_off, shortcut, tabulate
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.windows import Portion, count_portions, portions, slices, tap_span
 from simhw.shapes import LayerShape, NumberFormat
@@ -302,28 +301,33 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 
     # schedule
 
-    def schedule(self, machine: Machine, phase: Phase, work: Work) -> Generator[Event, Any, Outcome]:
-        """Play the rounds, then book what they did."""
+    def shortcut(self, work: Work, links: Mapping[str, core.Link]) -> Ended | None:
+        return shortcut(work.rounds, links["dram"])
+
+    def schedule(self, phase: Phase, work: Work) -> core.Schedule:
+        return tabulate(work.rounds)
+
+    def account(self, machine: Machine, phase: Phase, work: Work, played: core.Played | Ended) -> Outcome:
+        """Book what lanes and PEs did, and where their cycles went."""
         name = phase.layers[0].name
-        played = yield from play(machine, work.rounds)
+        ended = read_off(work.rounds, played) if isinstance(played, core.Played) else played
         ledger, activity = machine.sim.ledger, machine.sim.activity
         for booked in work.actions:
             ledger.add_grids("pes", *booked)
         for (instance, action), n in work.counts.items():
             ledger.add(instance, action, n)
-        of_pes = np.concatenate((work.pes, played.waits))
+        of_pes = np.concatenate((work.pes, ended.waits))
         activity.add_grids("pes", *work.lanes)
         for lane in range(self.pes.lanes):
             activity.add_grids("pes", _causes(lane), of_pes)
         spent = dict(work.spent)
-        waits = (of_pes.sum(axis=(1, 2)) * self.pes.lanes).tolist()
-        for cause, n in zip((*PES, *WAITS), waits, strict=True):
+        of_lanes = (of_pes.sum(axis=(1, 2)) * self.pes.lanes).tolist()
+        for cause, n in zip((*PES, *WAITS), of_lanes, strict=True):
             spent[cause] = spent.get(cause, 0) + n
         busy = spent.pop("busy")
-        activity.add("dram", "idle", played.cycles - activity["dram", "busy"])
         details = {
-            "cycles": played.cycles,
-            "stall_cycles": {cause: n for cause, n in played.stalls.items() if n},
+            "cycles": ended.cycles,
+            "stall_cycles": {cause: n for cause, n in ended.stalls.items() if n},
             "macs_executed": busy,
             "rounds": len(work.rounds.present),
             "lost_lane_cycles": {cause: spent[cause] for cause in LOST},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simhw import fast as untyped_fast
 from simhw.core.dataflow import Array, Layer, Pool
-from simhw.dataflows.lane_schedule import Rounds, RowMoves
+from simhw.dataflows.lane_schedule import Moves, Rounds
 from simhw.fast import lane_work as kinds
 from simhw.mapping.windows import Cuts, Portion, axis_cuts, count_portions, lane_places, slices
 from simhw.shapes import LayerShape
@@ -106,24 +106,20 @@ class Division:
         )
         link = self.dataflow.dram.word_bits
         bits = pes.word_bits + (self.index_bits if stops.ordered else 0)
-        moves = self.moves()
+        traffic = self.traffic()
         actions, cycles, totals = fast.book_lanes(
-            by_lane, by_pe, moves.reads, moves.writes, moves.pools, moves.pooled, pes.parked_words
+            by_lane, by_pe, traffic.reads, traffic.writes, traffic.pools, traffic.pooled, pes.parked_words
         )
-        busy, lockstep, no_window, parking, stream, reads, drawn = totals.tolist()
+        busy, lockstep, no_window, drawn = totals.tolist()
+        by_row = options.barrier == "row" and not self.spread
         rounds = Rounds(
             work=work,
             link=(words * bits + (link - 1)) // link,
-            present=moves.present,
-            inputs=moves.inputs,
-            carrying=moves.carrying,
-            pooling=moves.pooling,
-            outputs=moves.outputs,
+            present=traffic.present,
+            moves=traffic.of_rows if by_row else traffic.of_array,
             room=2 if halves else 1,
-            input_words=moves.input_words,
-            output_words=moves.output_words,
-            cycles_at_most=moves.cycles + parking + stream + reads,
-            of_rows=moves.of_rows if options.barrier == "row" and not self.spread else None,
+            by_row=by_row,
+            whole_units=traffic.whole_units,
         )
         buffers = 2 if stops.ordered else 1  # weights come with indexes
         of_pes = _names(pes.lanes, ACTIONS, OF_PES), actions
@@ -133,8 +129,8 @@ class Division:
             counts={
                 ("noc.columns", "send"): buffers * int(sent),
                 ("noc.columns", "receive"): buffers * drawn,
-                ("noc.rows", "send"): moves.carried,
-                ("noc.rows", "receive"): moves.carried * self.columns,
+                ("noc.rows", "send"): traffic.carried,
+                ("noc.rows", "receive"): traffic.carried * self.columns,
             },
             lanes=(_names(pes.lanes, CYCLES), cycles),
             spent={"busy": busy, "lockstep": lockstep, "no_window": no_window},
@@ -156,9 +152,9 @@ class Division:
             turn[:, first : first + share] = turn[:, first : first + share][:, ::-1].copy()
         return (turn + np.arange(len(turn))[:, None] * turn.shape[1]).reshape(-1)
 
-    def moves(self) -> Moves:
+    def traffic(self) -> Traffic:
         options, on_chip = self.options, self.on_chip
-        return _moves(
+        return _traffic(
             self.shape, self.cut, None if options.pooling == "none" else self.layer.pool,
             (self.rows, self.columns), self.spread,
             half_words=self.pes.half_words,
@@ -179,31 +175,26 @@ def _names(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moves:
+class Traffic:
     """What moves in and out of the PEs of a layer besides weights; it depends on shapes alone."""
 
     present: Counts  # of each round: rows that take part
-    inputs: Counts  # link words
-    carrying: Counts  # cycles of the busiest row's bus
-    pooling: Counts  # cycles after the round
-    outputs: Counts  # link words
+    of_array: Moves
+    of_rows: Moves  # and the same for rows that move by themselves
     carried: int  # words on the buses of all rows
     writes: Counts  # of each PE's memory: inputs that come
     reads: Counts  # and inputs that it hands to its row
     pools: bool
     pooled: Counts  # pooled values that each PE makes, if it `pools`
-    input_words: int  # link words of all rounds
-    output_words: int
-    cycles: int  # of carrying and pooling in all rounds
-    of_rows: RowMoves  # and the same for rows that move by themselves
+    whole_units: int  # units of a filter that is loaded to its end, in the last round
 
 
 @functools.lru_cache(maxsize=1024)
-def _moves(
+def _traffic(
     shape: LayerShape, cut: Portion, pool: Pool | None, array: tuple[int, int], spread: bool, *,
     half_words: int, unit: int, link_words: tuple[int, int], row_words: int, pool_words: int | None,
     on_chip: tuple[bool, bool], free: bool,
-) -> Moves:  # fmt: skip
+) -> Traffic:  # fmt: skip
     rows, columns = array
     blocks = shape.batch * count_portions(shape, cut)
     turns = -(-blocks // rows)
@@ -250,31 +241,27 @@ def _moves(
     whole = carried * int(channels.sum())
     of_buses = words * (0 if free else 1)
     leaving = left * own.sum(axis=1)
-    inputs = on_link(by_round(words[:, 0] if spread else words.sum(axis=1), channels), on_chip[0])
-    outputs = on_link(by_round(leaving.sum(axis=1), last), on_chip[1])
-    carrying = -(-by_round(of_buses.max(axis=1), channels) // row_words)
-    pooling = by_round(-(-most.max(axis=1) // pool_words), last)
-    return Moves(
+    whole_inputs = words[:, 0] if spread else words.sum(axis=1)
+    return Traffic(
         present=present.reshape(-1),
-        inputs=inputs,
-        carrying=carrying,
-        pooling=pooling,
-        outputs=outputs,
-        input_words=int(inputs.sum()),
-        output_words=int(outputs.sum()),
-        cycles=int(carrying.sum() + pooling.sum()),
+        of_array=Moves(
+            inputs=on_link(by_round(whole_inputs, channels), on_chip[0]),
+            carrying=-(-by_round(of_buses.max(axis=1), channels) // row_words),
+            pooling=by_round(-(-most.max(axis=1) // pool_words), last),
+            outputs=on_link(by_round(leaving.sum(axis=1), last), on_chip[1]),
+        ),
+        of_rows=Moves(
+            inputs=on_link(by_round(words, channels), on_chip[0]),
+            carrying=-(-by_round(of_buses, channels) // row_words),
+            pooling=by_round(-(-most // pool_words), last),
+            outputs=on_link(by_round(leaving, last), on_chip[1]),
+        ),
         carried=int(whole.sum()),
         writes=np.repeat(whole[:, None], columns, axis=1),
         reads=reads,
         pools=pool is not None,
         pooled=pooled_values.sum(axis=0)[:, None] * own * shape.groups,
-        of_rows=RowMoves(
-            inputs=on_link(by_round(words, channels), on_chip[0]),
-            carrying=-(-by_round(of_buses, channels) // row_words),
-            pooling=by_round(-(-most // pool_words), last),
-            outputs=on_link(by_round(leaving, last), on_chip[1]),
-            whole_units=-(-(parts[-1][1] - parts[-1][0]) // unit),
-        ),
+        whole_units=-(-(parts[-1][1] - parts[-1][0]) // unit),
     )
 
 

@@ -1,276 +1,288 @@
-"""Rounds of an array whose columns are fed by one link: when they happen, and where the cycles went."""
+"""Rounds of an array whose columns are fed by one link, as a schedule, and where the PEs' cycles went."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from simpy import Event
 
 from simhw import fast as untyped_fast
-from simhw.core.dataflow import Steps
-from simhw.core.machine import Machine
+from simhw.core import Link, Played, Ragged, Schedule, SteadyLink
 
 fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
-# requesters of the link; columns follow FILTERS in their order, rows that move by themselves stand before
-# INPUTS with their inputs and follow OUTPUTS with what leaves
-INPUTS, FILTERS, OUTPUTS = 0, 1, 10_000
 STALLS = ("dram_inputs", "row_bus", "dram_outputs", "pooling")  # of the whole array, or of a row by itself
 WAITS = ("stream", "dram_filters", "barrier", "no_portion", "no_filter", *STALLS)  # of single PEs
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowMoves:
-    """What moves besides weights where rows meet by themselves, each [round, row]: as in `Rounds`."""
+class Moves:
+    """What moves besides weights, in the rounds of the whole array, or of each row of PEs [rounds, rows]."""
 
-    inputs: Counts
-    carrying: Counts
-    pooling: Counts
-    outputs: Counts
-    whole_units: int  # units of a filter that is loaded to its end, in the last round
+    inputs: Counts  # link words
+    carrying: Counts  # cycles in which buses hand on inputs, from the beginning of the round on
+    pooling: Counts  # cycles
+    outputs: Counts  # link words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """What a layer's rounds ask of the array: `fast.play_columns` says what each number means."""
+    """What a layer's rounds ask of the array.
 
-    work: Counts  # cycles [rounds, steps, columns, units, rows]
+    A column brings its units of weights one after another, through all rounds, at most `room` ahead of the
+    last one that all its PEs are done with. A PE goes through the units of its column at its own pace. Only
+    the first present[r] rows of PEs take part in round r.
+
+    A round begins by reading its inputs, while buses carry them to the PEs; then it waits for the outputs of
+    the round before to have left. It ends when all PEs are done; after the pooling its outputs begin to
+    leave, and the next round begins. In one cycle the link serves inputs, then columns, then outputs.
+
+    Where rows meet by themselves (`by_row`), each does so in each round in which it is present. A row is
+    through with a round once its PEs are, and in each of its columns the unit that follows has been asked
+    for, or, behind the last one, found to be the last: if it is not the end of a filter of `whole_units`, by
+    all PEs having left the one that makes room.
+    """
+
+    work: NDArray[np.integer[Any]]  # cycles [rounds, steps, columns, units, rows]
     link: Counts  # link words that bring a unit [rounds, steps, columns, units]; 0: no unit
-    present: Counts  # rows of PEs that take part
-    inputs: Counts  # link words
-    carrying: Counts  # cycles in which buses hand on inputs
-    pooling: Counts  # cycles
-    outputs: Counts  # link words
+    present: Counts
+    moves: Moves
     room: int  # units of weights that the buffers hold
-    input_words: int  # of all rounds
-    output_words: int
-    cycles_at_most: int  # of all work, one PE after another, of carrying and of pooling
-    of_rows: RowMoves | None = None  # where a row goes on to its next portion without the others
+    by_row: bool
+    whole_units: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
-    """What became of them."""
+class Ended:
+    """When it was over, how long the whole array waited, and each PE [cause, row, column], as in WAITS."""
 
     cycles: int
-    stalls: dict[str, int]  # cycles in which the whole array waited, by cause
-    waits: Counts  # cycles in which each PE waited [cause, row, column], causes as in WAITS
+    busy: dict[str, int]  # cycles of links
+    moved: dict[str, tuple[int, int]]  # words that links read and wrote
+    stalls: dict[str, int]
+    waits: Counts
 
 
-def play(machine: Machine, rounds: Rounds) -> Generator[Event, Any, Played]:
-    """Play the rounds on the machine's link and clock.
+def shortcut(rounds: Rounds, link: Link) -> Ended | None:
+    """Return what playing the table over a steady link finds, found in less time; None if it does not fit."""
+    if rounds.by_row or not isinstance(link, SteadyLink):
+        return None
+    moves, clock = rounds.moves, (link.clock.cycles, link.clock.ticks)
+    read, written = int(rounds.link.sum() + moves.inputs.sum()), int(moves.outputs.sum())
+    transfers = rounds.link.size + 2 * len(rounds.present)
+    most = int(rounds.work.max(initial=0)) * rounds.link.size + int((moves.carrying + moves.pooling).sum())
+    most += (read + written + transfers) * -(-clock[0] // clock[1]) + transfers * link.latency_cycles
+    if (most + read + written) * max(clock) >= 1 << 62:  # it does not look whether numbers overflow
+        return None
+    summary, waits = fast.play_columns(
+        rounds.work, rounds.link, rounds.present, moves.inputs, moves.carrying, moves.pooling, moves.outputs,
+        rounds.room, clock, link.latency_cycles,
+    )  # fmt: skip
+    cycles, *stalls, busy = summary.tolist()
+    return Ended(
+        cycles=cycles,
+        busy={"dram": busy},
+        moved={"dram": (read, written)},
+        stalls=dict(zip(STALLS, stalls, strict=True)),
+        waits=waits,
+    )
 
-    Where the link moves words at a steady rate and nobody keeps a timeline, one recurrence finds what the
-    processes would meet; tests hold it to them.
-    """
-    if machine["dram"].KIND == "dram_link" and machine.sim.timeline is None:
-        of_rows = rounds.of_rows
-        read, written = rounds.input_words, rounds.output_words
-        if of_rows is not None:
-            read, written = int(of_rows.inputs.sum()), int(of_rows.outputs.sum())
-        read += int(rounds.link.sum())
-        if _fits_int64(machine, rounds, read + written):
-            return (yield from _by_recurrence(machine, rounds, read, written))
-    return (yield from Schedule(machine, rounds).run())
+
+def tabulate(rounds: Rounds) -> Schedule:
+    """Return when the rounds happen, as a table; its link is the role dram."""
+    before, places = fast.list_units(rounds.link)
+    units = np.arange(places.shape[1]) < before[:, -1:]  # [column, unit]
+    words = np.where(units, rounds.link.reshape(-1)[places], 0)
+    of_round = (np.arange(places.shape[1])[:, None] >= before[:, None, 1:-1]).sum(axis=2)
+    makes = _each_row if rounds.by_row else _all_rows
+    return makes(rounds, before, places, of_round, words)
 
 
-def _by_recurrence(
-    machine: Machine, rounds: Rounds, read: int, written: int
-) -> Generator[Event, Any, Played]:
-    link, moves = machine["dram"], rounds.of_rows
-    clock = link.clock.cycles, link.clock.ticks
-    if moves is None:
-        summary, waits, _ = fast.play_columns(
-            rounds.work, rounds.link, rounds.present, rounds.inputs, rounds.carrying, rounds.pooling,
-            rounds.outputs, rounds.room, clock, link.spec.latency_cycles,
-        )  # fmt: skip
-        cycles, *stalls, busy = summary.tolist()
+def read_off(rounds: Rounds, played: Played) -> Ended:
+    """Return what became of the rounds of a table."""
+    rows, columns = rounds.work.shape[4], rounds.work.shape[2]
+    waits: dict[str, Counts] = {cause: np.zeros((rows, columns), np.int64) for cause in WAITS}
+    stalls = dict.fromkeys(STALLS, 0)
+    array = played["pes"] if not rounds.by_row else played["pes[{},*]"]
+    for cause in STALLS[:-1]:
+        waits[cause] += array.waits[cause]
+    if rounds.by_row:
+        turns = array.units.counts // 2
+        there = np.arange(rows)[:, None] < rounds.present
+        waits["pooling"] += (rounds.moves.pooling.T * there).sum(axis=1)[:, None]
+        waits["no_portion"] += played.cycles - array.of_done[np.arange(rows), 2 * turns][:, None]
+        of_pes = {cause: n.reshape(columns, rows) for cause, n in played["pes"].waits.items()}
     else:
-        cycles, busy, waits = fast.play_rows(
-            rounds.work, rounds.link, rounds.present, moves.inputs, moves.carrying, moves.pooling,
-            moves.outputs, moves.whole_units, rounds.room, clock, link.spec.latency_cycles,
-        )  # fmt: skip
-        stalls = [0] * len(STALLS)  # the whole array waits for nothing
-    yield machine.sim.timeout(cycles)
-    link.count("read", read)
-    link.count("write", written)
-    machine.sim.activity.add("dram", "busy", busy)
-    return Played(cycles=cycles, stalls=dict(zip(STALLS, stalls, strict=True)), waits=waits)
+        stalls |= array.waited | {"pooling": int(rounds.moves.pooling.sum())}
+        waits["pooling"] += stalls["pooling"]
+        of_pes = played["columns"].waits
+    for cause, waited in of_pes.items():
+        if cause in waits:
+            waits[cause] += waited.T
+    return Ended(
+        cycles=played.cycles,
+        busy=dict(played.busy),
+        moved=played.moved,
+        stalls={cause: stalls[cause] for cause in STALLS},
+        waits=np.array(list(waits.values())),
+    )
 
 
-def _fits_int64(machine: Machine, rounds: Rounds, words: int) -> bool:
-    """Whether no number of the recurrence can overflow; the processes count without bound."""
-    clock, moves = machine["dram"].clock, rounds.of_rows
-    rows = 1 if moves is None else rounds.work.shape[4]
-    transactions = rounds.link.size + 2 * rows * len(rounds.present)
-    cycles = rounds.cycles_at_most
-    if moves is not None:
-        cycles += int(moves.carrying.sum()) + int(moves.pooling.sum())
-    cycles += (words + transactions) * -(-clock.cycles // clock.ticks)
-    cycles += transactions * machine["dram"].spec.latency_cycles
-    return (cycles + words) * max(clock.cycles, clock.ticks) < 1 << 62
+def _all_rows(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, words: Counts) -> Schedule:
+    moves, room, present = rounds.moves, rounds.room, rounds.present
+    n, counts, rows = len(present), before[:, -1], rounds.work.shape[4]
+    units = np.arange(places.shape[1]) < counts[:, None]
+    turns = before + np.arange(n + 1)  # tasks of a column that lie between rounds and take no time
+    tasks = np.arange(places.shape[1]) + of_round + 1  # and those of its units
+    cycles = np.zeros((len(before), places.shape[1] + n + 1, rows), rounds.work.dtype)
+    widths = np.full(cycles.shape[:2], rows)
+    column, unit = np.nonzero(units)
+    at = column, tasks[column, unit]
+    cycles[at] = rounds.work.reshape(-1, rows)[places[column, unit]]
+    widths[at] = present[of_round[column, unit]]
+
+    table = Schedule()
+    inputs = table.mover("inputs", "dram", moves.inputs)
+    filters = table.movers("filters", "dram", words, tasks=counts)
+    outputs = table.mover("outputs", "dram", moves.outputs, writes=True)
+    buses = table.worker("buses", moves.carrying)
+    # of each round: all may begin; PEs are done, then pooling; and the end
+    array = table.worker("pes", _between(moves.pooling), doing=("", "pooling"))
+    columns = table.gangs("columns", cycles, tasks=counts + n + 1, widths=widths)
+    pooled, begins, ends = array.done[1:-2:2], slice(0, -1, 2), slice(1, None, 2)
+    inputs.wait(pooled, tasks=slice(1, None))
+    buses.wait(pooled, tasks=slice(1, None))
+    outputs.wait(array.done[ends])
+    array.wait(inputs.done, "dram_inputs", tasks=begins)
+    array.wait(buses.done, "row_bus", tasks=begins)
+    array.wait(outputs.done, "dram_outputs", tasks=slice(2, None, 2))
+    array.wait(columns.done[Ragged(turns[:, 1:] - 1, n)], "round", tasks=ends)
+    filters.wait(columns.done[Ragged(tasks, (counts - room).clip(0))], tasks=slice(room, None))
+    columns.wait(filters.begun, "stream", tasks=Ragged(tasks, counts))
+    columns.wait(filters.done, "dram_filters", tasks=Ragged(tasks, counts))
+    many = np.diff(before)
+    meets, lanes = (np.broadcast_to(x, many.shape) for x in (np.arange(1, 2 * n, 2), present))
+    for cause, where in (("barrier", many > 0), ("no_filter", many == 0)):
+        met, own, up_to = _left(where, meets, turns[:, 1:], lanes)
+        columns.wait(array.begun[met], cause, tasks=own, lanes=up_to)
+    columns.wait(array.begun[1::2], "no_portion", tasks=Ragged(turns[:, 1:], n))
+    columns.wait(array.done[0::2], "array", tasks=Ragged(turns, n + 1))
+    return table
 
 
-class Schedule:
-    """The rounds as processes: a loader to each column, a PE at each place, and one that moves maps."""
+def _each_row(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, words: Counts) -> Schedule:
+    """Rows go on by themselves; every PE is a unit of its own."""
+    moves, room, counts = rounds.moves, rounds.room, before[:, -1]
+    rows, columns = rounds.work.shape[4], len(before)
+    there = np.arange(rows)[:, None] < rounds.present  # [row, round]
+    turns = there.sum(axis=1)  # rounds of each row
+    turn_of = there.cumsum(axis=1) - 1  # which of its rounds each is
+    own = [
+        _left(there, of_all.T)[0].values
+        for of_all in (moves.inputs, moves.carrying, moves.pooling, moves.outputs)
+    ]
 
-    def __init__(self, machine: Machine, rounds: Rounds) -> None:
-        self.rounds, self.sim, self.dram = rounds, machine.sim, machine["dram"]
-        self.columns, self.rows = rounds.work.shape[2], rounds.work.shape[4]
-        there = rounds.link.transpose(2, 0, 1, 3).reshape(self.columns, -1) > 0
-        shape = (rounds.link.shape[0], rounds.link.shape[1], rounds.link.shape[3])
-        self.units = [
-            list(zip(*(axis.tolist() for axis in np.unravel_index(np.flatnonzero(own), shape)), strict=True))
-            for own in there
-        ]
-        self.ready = [[Event(self.sim) for _ in own] for own in self.units]
-        self.freed = [[Event(self.sim) for _ in own] for own in self.units]
-        # where rows move by themselves: a PE is through with a round once the next unit is on its way
-        self.next = [[Event(self.sim) for _ in range(len(own) + 1)] for own in self.units]
-        self.asked = [[0] * len(own) for own in self.units]
-        self.left = [[int(rounds.present[unit[0]]) for unit in own] for own in self.units]
-        self.stalls: dict[str, int] = dict.fromkeys(STALLS, 0)
-        self.waits: dict[str, Counts] = {
-            cause: np.zeros((self.rows, self.columns), dtype=np.int64) for cause in WAITS
-        }
-        # of each column, the first unit of every round
-        self.firsts = [
-            np.searchsorted([unit[0] for unit in own], range(len(rounds.present) + 1)).tolist()
-            for own in self.units
-        ]
+    table = Schedule()
+    inputs = table.movers("inputs", "dram", own[0], tasks=turns)
+    filters = table.movers("filters", "dram", words, tasks=counts)
+    outputs = table.movers("outputs", "dram", own[3], tasks=turns, writes=True)
+    buses = table.workers("buses", own[1], tasks=turns)
+    each = table.workers("pes[{},*]", _between(own[2]), tasks=2 * turns + 1, doing=("", "pooling"))
+    freed = table.workers("freed", np.zeros_like(places), tasks=counts)  # once all rows are done with a unit
 
-    def run(self) -> Generator[Event, Any, Played]:
-        for column in range(self.columns):
-            self.sim.process(self._load(column))
-        if self.rounds.of_rows is None:
-            yield from self._all_rows()
-        else:
-            yield from self._each_row(self.rounds.of_rows)
-        return Played(cycles=self.sim.cycle, stalls=self.stalls, waits=np.array(list(self.waits.values())))
+    # of each PE, column by column: tasks of no time before its rounds and after the last, and its units
+    column, row = (x.reshape(-1) for x in np.indices((columns, rows)))
+    is_unit = np.arange(places.shape[1]) < counts[column, None]
+    is_unit &= there[row[:, None], of_round[column]]
+    number = is_unit.cumsum(axis=1) - 1
+    tasks, units, cycles = _left(
+        is_unit,
+        number + turn_of[row[:, None], of_round[column]] + 1,
+        np.broadcast_to(np.arange(places.shape[1]), is_unit.shape),
+        rounds.work.reshape(-1, rows)[places[column], row[:, None]],
+    )
+    many = np.diff(before)[column]  # units of each round
+    inside = there[row]
+    met, own_many, behind = _left(
+        inside, 2 * turn_of[row] + 1, many, np.broadcast_to(before[:, 1:][column], many.shape)
+    )
+    most = turns.max(initial=0)
+    after = np.zeros((columns * rows, most + 1), np.int64)  # the tasks between rounds
+    after[:, 1:] = own_many.values.cumsum(axis=1) + np.arange(1, most + 1)
+    lengths = np.zeros((columns * rows, tasks.values.shape[1] + most + 1), np.int64)
+    pe, k = np.nonzero(np.arange(tasks.values.shape[1]) < np.asarray(tasks.counts)[:, None])
+    lengths[pe, tasks.values[pe, k]] = cycles.values[pe, k]
+    pes = table.workers("pes", lengths, tasks=tasks.counts + turns[row] + 1)
 
-    def _all_rows(self) -> Steps:
-        sim, rounds = self.sim, self.rounds
-        everybody = range(self.rows)
-        written: Event | None = None
-        for r in range(len(rounds.present)):
-            since = sim.cycle
-            yield self.dram.read(INPUTS, int(rounds.inputs[r]), "inputs")
-            self._stalled("dram_inputs", since, everybody)
-            left = int(rounds.carrying[r]) - (sim.cycle - since)
-            since = sim.cycle
-            yield sim.timeout(max(left, 0))
-            self._stalled("row_bus", since, everybody)
-            since = sim.cycle
-            if written is not None:
-                yield written
-            self._stalled("dram_outputs", since, everybody)
-            begun = sim.cycle
-            yield from self._meet(r, range(int(rounds.present[r])))
-            sim.log("pes", "round", begun, sim.cycle)
-            self.waits["no_portion"][rounds.present[r] :] += sim.cycle - begun
-            since = sim.cycle
-            yield sim.timeout(int(rounds.pooling[r]))
-            self._stalled("pooling", since, everybody)
-            written = self.dram.write(OUTPUTS, int(rounds.outputs[r]), "outputs")
-        since = sim.cycle
-        if written is not None:
-            yield written
-        self._stalled("dram_outputs", since, everybody)
+    ends, pooled = Ragged(_odd(turns, 1), turns), Ragged(_odd(turns, 1), (turns - 1).clip(0))
+    begins = Ragged(_odd(turns, 0), turns)
+    inputs.wait(each.done[pooled], tasks=slice(1, None))
+    buses.wait(each.done[pooled], tasks=slice(1, None))
+    outputs.wait(each.done[ends])
+    each.wait(inputs.done, "dram_inputs", tasks=begins)
+    each.wait(buses.done, "row_bus", tasks=begins)
+    each.wait(outputs.done, "dram_outputs", tasks=Ragged(_odd(turns, 2), turns))
+    in_round = np.arange(most) < turns[row][:, None]
+    has = in_round & (own_many.values > 0)
+    last = places[np.arange(columns), counts - 1] % rounds.link.shape[3] + 1
+    is_cut = (counts >= room) & (counts > 0) & (last < rounds.whole_units)
+    for c in range(columns):
+        mine = np.flatnonzero(column == c)
+        ended, when = _left(has[mine], after[mine, 1:] - 1, met.values[mine])
+        each.wait(pes.done.of(mine)[ended], "round", tasks=when)
+        follows = has[mine] & (behind.values[mine] < counts[c])
+        next_one, when = _left(follows, behind.values[mine], met.values[mine])
+        each.wait(filters.begun.of(np.full(rows, c))[next_one], "round", tasks=when)
+        if is_cut[c]:
+            at_end = has[mine] & (behind.values[mine] == counts[c])
+            left, when = _left(at_end, behind.values[mine] - room, met.values[mine])
+            each.wait(freed.done.of(np.full(rows, c))[left], "round", tasks=when)
+    for r in range(rows):
+        mine = np.flatnonzero(row == r)
+        freed.wait(
+            pes.done.of(mine)[Ragged(tasks.values[mine], tasks.counts[mine])],
+            tasks=Ragged(units.values[mine], tasks.counts[mine]),
+        )
+    filters.wait(freed.done[:-room], tasks=slice(room, None))
+    pes.wait(filters.begun.of(column)[units], "stream", tasks=tasks)
+    pes.wait(filters.done.of(column)[units], "dram_filters", tasks=tasks)
+    for cause, where in (("barrier", has), ("no_filter", in_round & ~has)):
+        meets, between = _left(where, met.values, after[:, 1:])
+        pes.wait(each.begun.of(row)[meets], cause, tasks=between)
+    of_turns = turns[row] + 1
+    pes.wait(
+        each.done.of(row)[Ragged(np.broadcast_to(2 * np.arange(most + 1), after.shape), of_turns)],
+        "row",
+        tasks=Ragged(after, of_turns),
+    )
+    return table
 
-    def _each_row(self, moves: RowMoves) -> Steps:
-        """Rows go on by themselves; one that is done, or has no portion in a round, is without one."""
-        sim = self.sim
-        running = [sim.process(self._row(p, moves)) for p in range(self.rows)]
-        ended: Any = yield sim.all_of(running)
-        for p, row in enumerate(running):
-            self.waits["no_portion"][p] += sim.cycle - ended[row]
 
-    def _row(self, p: int, moves: RowMoves) -> Generator[Event, Any, int]:
-        sim = self.sim
-        written: Event | None = None
-        for r in np.flatnonzero(self.rounds.present > p).tolist():
-            since = sim.cycle
-            yield self.dram.read(p - self.rows, int(moves.inputs[r, p]), "inputs")
-            self._stalled("dram_inputs", since, [p])
-            left = int(moves.carrying[r, p]) - (sim.cycle - since)
-            since = sim.cycle
-            yield sim.timeout(max(left, 0))
-            self._stalled("row_bus", since, [p])
-            since = sim.cycle
-            if written is not None:
-                yield written
-            self._stalled("dram_outputs", since, [p])
-            yield from self._meet(r, [p])
-            since = sim.cycle
-            yield sim.timeout(int(moves.pooling[r, p]))
-            self._stalled("pooling", since, [p])
-            written = self.dram.write(OUTPUTS + p, int(moves.outputs[r, p]), "outputs")
-        since = sim.cycle
-        if written is not None:
-            yield written
-        self._stalled("dram_outputs", since, [p])
-        return sim.cycle
+def _between(cycles: Counts) -> Counts:
+    """Return 0, c, 0, c, ..., 0 of the last axis."""
+    found = np.zeros((*cycles.shape[:-1], 2 * cycles.shape[-1] + 1), np.int64)
+    found[..., 1::2] = cycles
+    return found
 
-    def _meet(self, r: int, rows: Iterable[int]) -> Steps:
-        """Let the PEs of some rows work through a round; it ends with the last of them."""
-        sim, begun = self.sim, self.sim.cycle
-        running = {
-            (p, c): sim.process(self._work(p, c, self.firsts[c][r], self.firsts[c][r + 1]))
-            for p in rows
-            for c in range(self.columns)
-            if self.firsts[c][r + 1] > self.firsts[c][r]
-        }
-        ended: Any = yield sim.all_of(running.values())
-        for p in rows:
-            for c in range(self.columns):
-                if (p, c) in running:
-                    self.waits["barrier"][p, c] += sim.cycle - ended[running[p, c]]
-                else:
-                    self.waits["no_filter"][p, c] += sim.cycle - begun
 
-    def _stalled(self, cause: str, since: int, rows: Sequence[int]) -> None:
-        """Book a wait of all PEs of some rows; those of the whole array are its stalls."""
-        passed = self.sim.cycle - since
-        self.waits[cause][list(rows)] += passed
-        if self.rounds.of_rows is None:
-            self.stalls[cause] += passed
-        unit = "pes" if self.rounds.of_rows is None else f"pes[{rows[0]},*]"
-        self.sim.log(unit, cause, since, self.sim.cycle)
+def _odd(turns: Counts, first: int) -> Counts:
+    """Return first, first + 2, ... for each of some units."""
+    most = turns.max(initial=0)
+    return np.broadcast_to(first + 2 * np.arange(most), (len(turns), most))
 
-    def _load(self, column: int) -> Steps:
-        """Bring a column's units, as far ahead as there is room."""
-        for k, (r, step, unit) in enumerate(self.units[column]):
-            if k >= self.rounds.room:
-                yield self.freed[column][k - self.rounds.room]
-            self.asked[column][k] = self.sim.cycle
-            self.next[column][k].succeed()
-            yield self.dram.read(FILTERS + column, int(self.rounds.link[r, step, column, unit]), "filters")
-            self.ready[column][k].succeed()
-        moves, units = self.rounds.of_rows, self.units[column]
-        if moves is not None and len(units) >= self.rounds.room and units[-1][2] + 1 < moves.whole_units:
-            yield self.freed[column][len(units) - self.rounds.room]  # whether any window goes on
-        self.next[column][-1].succeed()
 
-    def _work(self, row: int, column: int, first: int, last: int) -> Generator[Event, Any, int]:
-        """Go through the units of one round."""
-        sim = self.sim
-        for k in range(first, last):
-            since = sim.cycle
-            yield self.ready[column][k]
-            held = min(max(self.asked[column][k] - since, 0), sim.cycle - since)
-            self.waits["stream"][row, column] += held
-            self.waits["dram_filters"][row, column] += sim.cycle - since - held
-            r, step, unit = self.units[column][k]
-            yield sim.timeout(int(self.rounds.work[r, step, column, unit, row]))
-            self.left[column][k] -= 1
-            if not self.left[column][k]:
-                self.freed[column][k].succeed()
-        since = sim.cycle
-        if self.rounds.of_rows is not None:
-            yield self.next[column][last]
-        return since
+def _left(where: Mask, *values: NDArray[Any]) -> tuple[Ragged, ...]:
+    """Return those numbers of each line [line, place] that a mask lets through, side by side."""
+    counts = where.sum(axis=1)
+    line, place = np.nonzero(where)
+    at = line, np.arange(len(line)) - np.repeat(counts.cumsum() - counts, counts)
+    found: list[Ragged] = []
+    for numbers in values:
+        left = np.zeros((len(where), counts.max(initial=0)), np.int64)
+        left[at] = numbers[line, place]
+        found.append(Ragged(left, counts))
+    return tuple(found)

@@ -5,7 +5,7 @@ which is its definition. Each compiles at its first call and is kept on disk aft
 """
 
 from simhw.fast.coefficients import conv_of_coefficients
-from simhw.fast.column_schedule import play_columns
+from simhw.fast.column_schedule import list_units, play_columns
 from simhw.fast.conv import conv_accumulate, conv_accumulate_plain
 from simhw.fast.dense import conv_float32
 from simhw.fast.early_termination import (
@@ -21,10 +21,9 @@ from simhw.fast.link_schedule import play_passes
 from simhw.fast.ranges import channel_ranges
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.reuse_schedule import play_blocks, play_sweeps
-from simhw.fast.row_schedule import play_rows
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
-from simhw.fast.schedule_player import play_schedule
+from simhw.fast.schedule_player import ENDED, TOO_LONG, play_schedule
 from simhw.fast.sign_partition import sign_partition
 from simhw.fast.zeros import nonzero_taps
 
@@ -32,9 +31,11 @@ __all__ = [
     "BY_PREDICTION",
     "BY_SIGN",
     "COMPLETE",
+    "ENDED",
     "NONE",
     "RELU",
     "RELU6",
+    "TOO_LONG",
     "book_lanes",
     "channel_ranges",
     "conv_accumulate",
@@ -45,12 +46,12 @@ __all__ = [
     "deal_whole",
     "early_termination",
     "early_termination_plain",
+    "list_units",
     "nonzero_taps",
     "pass_timing",
     "play_blocks",
     "play_columns",
     "play_passes",
-    "play_rows",
     "play_schedule",
     "play_sweeps",
     "requantize",

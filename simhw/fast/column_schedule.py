@@ -1,4 +1,8 @@
-"""When columns of PEs work, given what they work on and the link that feeds them (SnaPEA's array)."""
+"""When columns of PEs work that a steady link feeds, by a player for this one schedule (SnaPEA's array).
+
+What it finds is what `simhw.dataflows.lane_schedule` says as a table, whose definition it has; layers of
+VGG-16 have a million units of weights, for which it takes half the time (`benchmarks/bench_snapea.py`).
+"""
 
 from __future__ import annotations
 
@@ -51,161 +55,18 @@ def list_units(link):
     return before, places
 
 
-def serve_plain(asking, free_tick, clock):
-    """Serve who asked first, of {requester: (cycle, words)}, on a link that is free from a tick on.
-
-    Returns (requester, tick and cycle at which the link is free again, cycles in which it was busy).
-    """
-    requester = min(asking, key=lambda q: (asking[q][0], q))
-    asked_in, words = asking.pop(requester)
-    start = max(free_tick, -(-asked_in * clock[1] // clock[0]))
-    starts_at, free_at = (-(-tick * clock[0] // clock[1]) for tick in (start, start + words))
-    return requester, start + words, free_at, free_at - starts_at
-
-
-def play_columns_plain(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
-    """Play rounds of an array of PEs, cycle by cycle.
-
-    work [rounds, steps, columns, units, rows] are the cycles for which each PE works on each unit of
-    weights, link [rounds, steps, columns, units] the link's words that bring a unit (0: no unit). A column
-    brings its units one after another, through all rounds, at most `room` ahead of the last one that all
-    its PEs are done with. A PE goes through the units of its column at its own pace. Only the first
-    present[r] rows of PEs take part in round r.
-
-    A round begins by reading inputs[r] words, while buses carry them to the PEs for carrying[r] cycles at
-    least; then it waits for the outputs of the round before to have left. It ends when all PEs are done;
-    after pooling[r] cycles its outputs[r] words begin to leave, and the next round begins. The link moves
-    a word per edge of its clock: edge t is seen at cycle ceil(t * clock[0] / clock[1]); `latency` cycles
-    more, and the words are there. It serves whole transactions, first who asked first; in one cycle inputs,
-    then columns in their order, then outputs.
-
-    Returns int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link]; each PE's
-    waits [9, rows, columns]: for the STREAM (units that slower PEs of its column hold back), for FILTERS
-    on the link, at the BARRIER, for rounds without a portion or a filter for it, and those of the whole
-    array; [rounds, 2] the cycles in which the PEs begin and end each round.
-    """
-    rounds, steps, columns, units, rows = work.shape
-    waits = np.zeros((WAITS, rows, columns), np.int64)
-    spans = np.zeros((rounds, 2), np.int64)
-    todo = [
-        [(r, s, u) for r in range(rounds) for s in range(steps) for u in range(units) if link[r, s, c, u]]
-        for c in range(columns)
-    ]
-    asked_at = [[] for _ in range(columns)]  # of each unit
-    there_at = [[] for _ in range(columns)]
-    passed = [[[] for _ in range(rows)] for _ in range(columns)]  # ends of each PE's units
-    asking: dict[int, tuple[int, int]] = {}  # requester: (cycle, words)
-    done_at: dict[int, int] = {}  # requester: when its words are there
-    free_tick = free_at = busy = 0
-    stalls = {kind: 0 for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)}
-    cycle, r, stage, since, begun_at = 0, 0, "ask", 0, 0
-    last = columns + 1  # the requester that writes outputs; 0 reads inputs
-    written = True
-
-    def freed(c, k):
-        """When all PEs that take part are done with unit k of a column, or None."""
-        taking = [passed[c][p] for p in range(present[todo[c][k][0]])]
-        return None if any(len(ends) <= k for ends in taking) else max(ends[k] for ends in taking)
-
-    while True:
-        again = True
-        while again:
-            again = False
-            for requester in [q for q, at in done_at.items() if at <= cycle]:
-                del done_at[requester]
-                again = True
-                if requester == 0:
-                    stage = "carry"
-                elif requester == last:
-                    written = True
-            if stage == "ask" and r < rounds:
-                again, since, begun_at = True, cycle, cycle
-                if inputs[r]:
-                    asking[0], stage = (cycle, int(inputs[r])), "inputs"
-                else:
-                    stage = "carry"
-            if stage == "carry":
-                stalls[INPUTS] += cycle - since
-                since = max(cycle, begun_at + int(carrying[r]))
-                stalls[ROW_BUS] += since - cycle
-                stage, again = "outputs", True
-            if stage == "outputs" and cycle >= since and written:
-                stalls[OUTPUTS] += cycle - since
-                stage, again, spans[r, 0] = "work", True, cycle
-            for c in range(columns):
-                k = len(there_at[c])
-                if k == len(asked_at[c]) and k < len(todo[c]) and (k == 0 or there_at[c][-1] <= cycle):
-                    free = freed(c, k - room) if k >= room else 0
-                    if free is not None and free <= cycle:
-                        asked_at[c].append(cycle)
-                        asking[1 + c] = cycle, int(link[todo[c][k][0], todo[c][k][1], c, todo[c][k][2]])
-                        again = True
-                for p in range(present[r] if stage == "work" else 0):
-                    ends = passed[c][p]
-                    while (
-                        len(ends) < len(there_at[c])
-                        and todo[c][len(ends)][0] == r
-                        and there_at[c][len(ends)] <= cycle
-                        and (not ends or ends[-1] <= cycle)
-                    ):
-                        k = len(ends)
-                        waited_from = max(spans[r, 0], ends[-1] if ends else 0)
-                        held = min(max(asked_at[c][k] - waited_from, 0), cycle - waited_from)
-                        waits[STREAM, p, c] += held
-                        waits[FILTERS, p, c] += cycle - waited_from - held
-                        ends.append(cycle + int(work[(*todo[c][k][:2], c, todo[c][k][2], p)]))
-                        again = True
-                for p in range(present[r], rows) if stage == "work" else ():
-                    while len(passed[c][p]) < len(todo[c]) and todo[c][len(passed[c][p])][0] == r:
-                        passed[c][p].append(0)
-            if stage == "work":
-                mine = [[k for k, unit in enumerate(todo[c]) if unit[0] == r] for c in range(columns)]
-                over = all(
-                    len(passed[c][p]) > mine[c][-1] and passed[c][p][mine[c][-1]] <= cycle
-                    for c in range(columns)
-                    for p in range(present[r])
-                    if mine[c]
-                )
-                if over:
-                    spans[r, 1] = cycle
-                    for c in range(columns):
-                        for p in range(rows):
-                            if p >= present[r]:
-                                waits[NO_PORTION, p, c] += cycle - spans[r, 0]
-                            elif not mine[c]:
-                                waits[NO_FILTER, p, c] += cycle - spans[r, 0]
-                            else:
-                                waits[BARRIER, p, c] += cycle - passed[c][p][mine[c][-1]]
-                    stalls[POOLING] += int(pooling[r])
-                    since, stage, again = cycle + int(pooling[r]), "leave", True
-            if stage == "leave" and cycle >= since:
-                if outputs[r]:
-                    asking[last], written = (cycle, int(outputs[r])), False
-                r, stage, again, since = r + 1, "ask", True, cycle
-        if r == rounds and written:
-            stalls[OUTPUTS] += cycle - since
-            break
-        if asking and free_at <= cycle:
-            requester, free_tick, free_at, held = serve_plain(asking, free_tick, clock)
-            busy += held
-            if 0 < requester < last:
-                there_at[requester - 1].append(free_at + latency)
-            else:
-                done_at[requester] = free_at + latency
-            if free_at == cycle:
-                continue
-        cycle += 1
-    summary = [cycle, *(stalls[kind] for kind in (INPUTS, ROW_BUS, OUTPUTS, POOLING)), busy]
-    for kind in stalls:
-        waits[NO_FILTER + kind] = stalls[kind]
-    return np.array(summary, np.int64), waits, spans
-
-
 @njit(cache=True)
 def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, clock, latency):
+    """Return int64 [cycles, waits for inputs, buses, outputs, pooling, cycles of a busy link], and the waits
+    of each PE [9, rows, columns].
+
+    work [rounds, steps, columns, units, rows] are the cycles for which each PE works on each unit of
+    weights, link [rounds, steps, columns, units] the link's words that bring a unit (0: no unit). The waits:
+    for the STREAM (units that slower PEs of its column hold back), for FILTERS on the link, at the BARRIER,
+    for rounds without a portion or a filter for it, and those of the whole array.
+    """
     rounds, _, columns, _, rows = work.shape
     waits = np.zeros((WAITS, rows, columns), np.int64)
-    spans = np.zeros((rounds, 2), np.int64)
     counts, places = list_units(link)
     which = places.astype(np.uint64)
     words_of, work_of = link.reshape(-1), work.reshape(-1, rows)
@@ -242,7 +103,6 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                 moved += carried - since
                 wait_outputs += max(written - carried, 0)
                 begun = max(carried, written)
-                spans[r, 0] = begun
                 pe_end[:] = begun
                 first, last = 0, columns
             over = begun >= 0
@@ -279,7 +139,6 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
                 for c in range(columns):
                     for p in range(present[r]):
                         end = max(end, pe_end[c, p])
-                spans[r, 1] = end
                 for c in range(columns):
                     for p in range(rows):
                         if p >= present[r]:
@@ -339,4 +198,4 @@ def play_columns(work, link, present, inputs, carrying, pooling, outputs, room, 
     waits[NO_FILTER + INPUTS], waits[NO_FILTER + ROW_BUS] = wait_inputs, moved
     waits[NO_FILTER + OUTPUTS], waits[NO_FILTER + POOLING] = wait_outputs, pooled
     cycles = max(since, written)
-    return np.array([cycles, wait_inputs, moved, wait_outputs, pooled, busy], np.int64), waits, spans
+    return np.array([cycles, wait_inputs, moved, wait_outputs, pooled, busy], np.int64), waits

@@ -12,10 +12,8 @@ from simhw.fast.lane_work import (
     LOCKSTEP,
     NO_WINDOW,
     PARKED,
-    PARKING,
     PREDICTS,
     READS,
-    STREAM,
     TAKEN,
     WINDOWS,
 )
@@ -23,11 +21,11 @@ from simhw.fast.lane_work import (
 ACTIONS = 4  # of each lane: checks, predictions, products, sums
 OF_PES = 5  # words that its memory gives and takes, pooled windows, weights used, weights drawn
 CYCLES = 3  # of each lane: busy, in lockstep, without a window
-TOTALS = 7  # cycles of all lanes, three; of all PEs: parking, waiting for the stream; weights used, drawn
+TOTALS = 4  # cycles of all lanes, three; weights drawn
 
 
 def book_lanes_plain(by_lane, by_pe, reads, writes, pools, pooled, parked_words):
-    """Return int64 (actions [4 L + 5, rows, columns], cycles [3 L, rows, columns], totals [7]).
+    """Return int64 (actions [4 L + 5, rows, columns], cycles [3 L, rows, columns], totals [4]).
 
     by_lane [6, rows, columns, L] and by_pe [6, rows, columns] are those of `deal_lanes`; what moves besides,
     reads and writes [rows, columns], is known from shapes. If it `pools`, every PE's pooling unit reads its
@@ -50,7 +48,7 @@ def book_lanes_plain(by_lane, by_pe, reads, writes, pools, pooled, parked_words)
     )
     cycles = of_lanes[:, [BUSY, LOCKSTEP, NO_WINDOW]].reshape(CYCLES * lanes, *by_pe.shape[1:])
     totals = [by_lane[kind].sum() for kind in (BUSY, LOCKSTEP, NO_WINDOW)]
-    totals += [by_pe[kind].sum() for kind in (PARKING, STREAM, READS, DRAWN)]
+    totals.append(by_pe[DRAWN].sum())
     return actions, cycles, np.array(totals, np.int64)
 
 
@@ -81,8 +79,5 @@ def book_lanes(by_lane, by_pe, reads, writes, pools, pooled, parked_words):
             actions[at + 1, p, c] += pooled[p, c] if pools else 0
             actions[at + 2, p, c] = again
             actions[at + 3, p, c], actions[at + 4, p, c] = by_pe[READS, p, c], by_pe[DRAWN, p, c]
-            totals[CYCLES] += by_pe[PARKING, p, c]
-            totals[CYCLES + 1] += by_pe[STREAM, p, c]
-            totals[CYCLES + 2] += by_pe[READS, p, c]
-            totals[CYCLES + 3] += by_pe[DRAWN, p, c]
+            totals[CYCLES] += by_pe[DRAWN, p, c]
     return actions, cycles, totals
