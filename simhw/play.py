@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simhw import fast as untyped_fast
-from simhw.core.dataflow import Dataflow, Phase
+from simhw.core.dataflow import Dataflow, Outcome, Phase
 from simhw.core.link import Link, SteadyLink
 from simhw.core.machine import Machine
 from simhw.core.player import play as play_processes
@@ -38,6 +38,12 @@ def play(table: Schedule, links: Mapping[str, Link], *, log: bool = False) -> Pl
     if ended != fast.ENDED:
         raise why_not(table, came, went, long=ended == fast.TOO_LONG)
     return Played(table, times, charged, dict(zip(table.links, busy.tolist(), strict=True)))
+
+
+def run(machine: Machine, dataflow: Dataflow, phase: Phase, values: bool) -> Outcome:
+    """Simulate a phase: what the dataflow executes, when that happens, and the account of it."""
+    work = dataflow.execute(phase, values)
+    return dataflow.account(machine, phase, work, play_on(machine, dataflow, phase, work))
 
 
 def play_on(machine: Machine, dataflow: Dataflow, phase: Phase, work: Any) -> Any:

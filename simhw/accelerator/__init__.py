@@ -22,7 +22,7 @@ from simhw.description import Description, load_accelerator, load_mapping
 from simhw.description.tunings import Tuning, load_tuning
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
-from simhw.play import play_on
+from simhw.play import run
 from simhw.reference.graph import Graph
 from simhw.result import LayerResult, Lazily, Result
 from simhw.shapes import LayerShape, NumberFormat
@@ -349,9 +349,7 @@ class _Run:
             sim.run()
             outcome = ended.value
         else:
-            work = self.dataflow.execute(phase, self.values)
-            played = play_on(machine, self.dataflow, phase, work)
-            outcome = self.dataflow.account(machine, phase, work, played)
+            outcome = run(machine, self.dataflow, phase, self.values)
         (layer,) = phase.layers
         grouped = sim.ledger.grouped()
         self.grouped.append(grouped)

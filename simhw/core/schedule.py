@@ -39,7 +39,6 @@ from simhw.errors import ScheduleError
 
 Places = Any  # of tasks: None (all), a slice, numbers [n] for each unit alike, or a Ragged
 LONGEST = 1 << 62  # cycles: beyond this, sums of whole numbers of 64 bits would overflow
-ANY_NUMBER = 1 << 40  # of places that stand in no list
 
 
 class Event:
@@ -62,13 +61,12 @@ class Event:
 class Units:
     """A group of units alike in a schedule: most groups are of one."""
 
-    def __init__(
-        self, table: Schedule, name: str, kind: int, first: int, tasks: int | Ints, size: int, lanes: int
-    ) -> None:
+    def __init__(self, table: Schedule, name: str, kind: int, tasks: list[int], lanes: int) -> None:
         self.table, self.name, self.kind = table, name, kind
-        self.first, self.size, self.lanes = first, size, lanes  # the first unit's number, and how many
-        self.tasks = tasks  # of each unit [units], or of all alike
-        self.first_task = self.first_charge = 0
+        self.tasks, self.lanes = tasks, lanes  # tasks of each unit
+        self.size = len(tasks)
+        self.first = self.first_task = self.first_charge = 0  # of the first unit, among all
+        self.most = 0  # tasks for which each unit has lengths
         self.doing: tuple[str, ...] = ()  # what the tasks are called in a timeline, in turn
         self.causes: list[str] = []
 
@@ -82,11 +80,6 @@ class Units:
     @property
     def done(self) -> Event:
         return Event(self, column.DONE)
-
-    @property
-    def counts(self) -> Ints:
-        """How many tasks each unit has."""
-        return np.full(self.size, self.tasks) if isinstance(self.tasks, int) else self.tasks
 
     def wait(
         self,
@@ -106,10 +99,6 @@ class Units:
     def label(self, unit: int) -> str:
         """Return the name of one of the units: the group's, with the unit's number where it has {}."""
         return self.name.format(unit) if "{}" in self.name or self.size == 1 else f"{self.name} {unit}"
-
-    def task(self, unit: int, task: int) -> str:
-        """Return the name of a task for a message: filters[3]."""
-        return f"{self.label(unit)}[{task}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +150,7 @@ class Played:
     def __getitem__(self, group: str | Units) -> Went:
         """Return what became of a group of units, by itself or by its name."""
         units = self.table.group(group) if isinstance(group, str) else group
-        size, first, most = units.size, units.first_task, self.table.most(units)
+        size, first, most = units.size, units.first_task, units.most
         causes, last = len(units.causes), first + size * most
         waits = self.waits[units.first_charge :][: size * causes * units.lanes]
         waits = waits.reshape(size, causes, units.lanes)
@@ -174,21 +163,20 @@ class Played:
 
 
 class Schedule:
-    """The table. Groups of units and waits are kept as they are declared; `packed` makes arrays of them."""
+    """The table: groups of units, and rows of `simhw.core.packed` for each unit and for each wait."""
 
     def __init__(self) -> None:
         self.groups: list[Units] = []
         self.links: list[str] = []
         self._by_name: dict[str, Units] = {}
-        self._units: list[tuple[int, ...]] = []  # a row for each group: see `packed`
-        self._waits: list[tuple[int, ...]] = []  # and for each wait that was declared
-        self._counts: list[tuple[int, Any, Any, Any]] = []  # of waits: units, tasks of either side, whose
+        self._units: list[list[int]] = []
+        self._waits: list[tuple[int, ...]] = []
         self._lists: list[Ints] = []
         self._kept: dict[int, tuple[int, Any]] = {}  # where lists of numbers begin
         self._lengths: dict[int, list[Any]] = {column.WORKS: [], column.MOVES: [], column.GANGS: []}
-        self._sizes = [0, 0, 0]
-        self._writes: list[tuple[Units, Any]] = []  # of movers: which words go to memory
-        self._listed = self._n_units = self._n_tasks = 0
+        self._sizes = {column.WORKS: 0, column.MOVES: 0, column.GANGS: 0}
+        self._writes: list[tuple[Units, str, Any]] = []  # of movers: the link, which words go to memory
+        self._listed = self._n_tasks = 0
         self._packed: Packed | None = None
 
     # declaring units
@@ -212,9 +200,8 @@ class Schedule:
 
         With `widths` [units, most] only so many lanes, the first ones, take part in each task.
         """
-        return self._add(
-            name, column.GANGS, np.ascontiguousarray(cycles), tasks, lanes=cycles.shape[2], widths=widths
-        )
+        lanes = cycles.shape[2]
+        return self._add(name, column.GANGS, np.ascontiguousarray(cycles), tasks, lanes=lanes, widths=widths)
 
     def mover(self, name: str, link: str, words: Any, *, writes: bool | NDArray[np.bool_] = False) -> Units:
         """Add a unit that moves words [tasks] over a link; `writes`, which of them go to memory."""
@@ -234,7 +221,7 @@ class Schedule:
             self.links.append(link)
         lengths = np.ascontiguousarray(words, np.int64)
         units = self._add(name, column.MOVES, lengths, tasks, link=self.links.index(link))
-        self._writes.append((units, writes))
+        self._writes.append((units, link, writes))
         return units
 
     def _add(
@@ -251,13 +238,19 @@ class Schedule:
         if name in self._by_name:
             raise ScheduleError(f"schedule: {name}: is there already; wants another name")
         size, most = lengths.shape[:2]
-        units = Units(self, name, kind, self._n_units, most if tasks is None else tasks, size, lanes)
-        units.first_task = self._n_tasks
-        at = column.LISTED if widths is None else self._list(widths)
-        self._units.append((kind, self._n_tasks, most, lanes, self._sizes[kind], link, at, size))
+        units = Units(self, name, kind, [most] * size if tasks is None else tasks.tolist(), lanes)
+        units.first, units.first_task, units.most = len(self._units), self._n_tasks, most
+        widths_at = column.LISTED if widths is None else self._list(widths)
+        for i, n in enumerate(units.tasks):
+            if n > most:
+                raise ScheduleError(
+                    f"schedule: {units.label(i)}: has {n} tasks; wants at most {most}, which have lengths"
+                )
+            at = self._sizes[kind] + i * most * lanes
+            of_widths = widths_at if widths is None else widths_at + i * most
+            self._units.append([kind, n, self._n_tasks + i * most, lanes, at, link, 0, of_widths])
         self._lengths[kind].append(lengths.reshape(-1))
         self._sizes[kind] += lengths.size
-        self._n_units += size
         self._n_tasks += size * most
         self.groups.append(units)
         self._by_name[name] = units
@@ -269,58 +262,63 @@ class Schedule:
         self, own: Units, event: Event, cause: str, tasks: Places, lanes: int | Ints | Ragged | None
     ) -> None:
         """See `Units.wait`."""
-        other, numbers = event.units, event.numbers
+        other = event.units
         if other.table is not self:
             raise ScheduleError(f"schedule: {own.name} waits for {other.name}, which is of another schedule")
-        if numbers is not None:
-            numbers = np.atleast_1d(numbers)
-        chosen = other.size if numbers is None else len(numbers)
-        n = max(own.size, chosen)
-        if own.size not in (1, n) or chosen not in (1, n):
+        others = range(other.size) if event.numbers is None else np.atleast_1d(event.numbers).tolist()
+        n = max(own.size, len(others))
+        if own.size not in (1, n) or len(others) not in (1, n):
             raise ScheduleError(
-                f"schedule: {own.size} of {own.name} wait for {chosen} of {other.name}; wants as many, or one"
+                f"schedule: {own.size} of {own.name} wait for {len(others)} of {other.name}; "
+                "wants as many, or one"
             )
-        at, counts = self._places(own, None, tasks)
-        on, on_counts = self._places(other, numbers, event.places)
-        up_to = (own.lanes if lanes is None else lanes, 0, 0, ANY_NUMBER)
-        if lanes is not None and not isinstance(lanes, int):
-            up_to = self._listing(lanes)
+        mine = range(n) if own.size == n else [0] * n
+        if len(others) != n:
+            others = [others[0]] * n
         if cause not in own.causes:
             own.causes.append(cause)
-        self._waits.append(
-            (
-                n, own.first, own.size > 1, other.first, chosen > 1 and numbers is None,
-                event.which, own.causes.index(cause), *at, *on, *up_to,
+        of_cause = own.causes.index(cause)
+        places = self._places(own, mine, tasks), self._places(other, others, event.places)
+        up_to: Any = [(own.lanes if lanes is None else lanes, 0, None)] * n
+        if lanes is not None and not isinstance(lanes, int):
+            up_to = self._listing(lanes, n)
+        for i, j, (at, at_step, count), (on, on_step, on_count), (up, up_step, up_count) in zip(
+            mine, others, *places, up_to, strict=True
+        ):
+            if on_count != count or up_count not in (None, count):
+                wrong = on_count if on_count != count else up_count
+                what = other.label(j) if on_count != count else "lanes"
+                raise ScheduleError(
+                    f"schedule: {count} tasks of {own.label(i)} wait for {wrong} of {what}; "
+                    "wants one for each"
+                )
+            unit, of = own.first + i, other.first + j
+            self._waits.append(
+                (unit, of, event.which, of_cause, count, at, at_step, on, on_step, up, up_step)
             )
-        )  # fmt: skip
-        self._counts.append((n, counts, on_counts, numbers))
 
-    def _places(
-        self, units: Units, numbers: Any, places: Places
-    ) -> tuple[tuple[int, int, int, int], int | Ints]:
-        """Return where the places are, see `_listing`, and how many: of each unit, or of all alike."""
-        tasks = units.tasks if numbers is None or isinstance(units.tasks, int) else units.tasks[numbers]
+    def _places(self, units: Units, numbers: Sequence[int], places: Places) -> list[tuple[int, int, int]]:
+        """Return of each of some units the first place (or where its list begins), the step, how many."""
         if places is None:
-            return (0, 1, 0, ANY_NUMBER), tasks
+            return [(0, 1, units.tasks[i]) for i in numbers]
         if not isinstance(places, slice):
-            return self._listing(places), places.counts if isinstance(places, Ragged) else len(places)
-        if isinstance(tasks, int):
-            span = range(*places.indices(tasks))
-            return (span.start, span.step, 0, ANY_NUMBER), len(span)
-        spans = [range(*places.indices(n)) for n in tasks.tolist()]
-        counts = np.array([len(span) for span in spans])
-        if len({span.start for span in spans}) == 1:
-            return (spans[0].start, spans[0].step, 0, ANY_NUMBER), counts
-        most = int(counts.max())
-        listed = np.array([[*span, *[0] * (most - len(span))] for span in spans])
-        return self._listing(Ragged(listed, counts)), counts
+            return self._listing(places, len(numbers))
+        spans = [range(*places.indices(units.tasks[i])) for i in numbers]
+        return [(span.start, span.step, len(span)) for span in spans]
 
-    def _listing(self, values: Ints | Ragged) -> tuple[int, int, int, int]:
-        """Return where a list begins, LISTED, by how much from unit to unit, and how many each may have."""
+    def _listing(self, values: Ints | Ragged, n: int) -> list[tuple[int, int, int]]:
+        """Return of each of n units where its numbers begin, LISTED, and how many they are."""
         if not isinstance(values, Ragged):
-            return self._list(values), column.LISTED, 0, len(values)
-        most = values.values.shape[1]
-        return self._list(values.values), column.LISTED, most if len(values.values) > 1 else 0, most
+            return [(self._list(values), column.LISTED, len(values))] * n
+        lines, most = values.values.shape
+        first, each = self._list(values.values), most if lines > 1 else 0
+        counts = [values.counts] * n if isinstance(values.counts, int) else values.counts.tolist()
+        if lines not in (1, n) or len(counts) != n or max(counts, default=0) > most:
+            raise ScheduleError(
+                f"schedule: a wait of {n} units has {lines} lines of {most} numbers, {counts} of them meant; "
+                "wants a line for each unit, and a number for each task"
+            )
+        return [(first + i * each, column.LISTED, count) for i, count in enumerate(counts)]
 
     def _list(self, values: Any) -> int:
         """Keep numbers, once, and return where they begin."""
@@ -337,20 +335,15 @@ class Schedule:
     def group(self, name: str) -> Units:
         return self._by_name[name]
 
-    def most(self, units: Units) -> int:
-        """Return how many tasks the group has room for, each unit."""
-        return self._units[self.groups.index(units)][2]
-
     def moved(self) -> dict[str, tuple[int, int]]:
         """Return the words that each link reads and writes."""
         found = dict.fromkeys(self.links, (0, 0))
-        for (units, writes), flat in zip(self._writes, self._lengths[column.MOVES], strict=True):
-            words = flat.reshape(units.size, -1)
-            if not isinstance(units.tasks, int):
-                words = words * (np.arange(words.shape[1]) < units.tasks[:, None])
+        for (units, link, writes), flat in zip(self._writes, self._lengths[column.MOVES], strict=True):
+            words = flat.reshape(units.size, units.most)
+            if min(units.tasks, default=0) < units.most:
+                words = words * (np.arange(units.most) < np.array(units.tasks)[:, None])
             total = int(words.sum())
             written = int(words[:, writes].sum()) if isinstance(writes, np.ndarray) else total * writes
-            link = self.links[self._units[self.groups.index(units)][5]]
             read, wrote = found[link]
             found[link] = read + total - written, wrote + written
         return found
@@ -358,96 +351,35 @@ class Schedule:
     def packed(self) -> Packed:
         """Return the table as arrays."""
         if self._packed is None:
-            self._packed = self._pack()
+            charges = 0
+            for units in self.groups:
+                units.first_charge = charges
+                for row in self._units[units.first : units.first + units.size]:
+                    row[column.CHARGES] = charges
+                    charges += len(units.causes) * units.lanes
+            self._packed = Packed(
+                units=np.array(self._units, np.int64).reshape(-1, 8),
+                waits=np.array(self._waits, np.int64).reshape(-1, 11),
+                lists=_joined(self._lists, np.int32),
+                cycles=_joined(self._lengths[column.WORKS], np.int64),
+                lane_cycles=_joined(self._lengths[column.GANGS], np.int32),
+                words=_joined(self._lengths[column.MOVES], np.int64),
+                tasks=self._n_tasks,
+                charges=charges,
+            )
         return self._packed
-
-    def _pack(self) -> Packed:
-        charges = 0
-        for units in self.groups:
-            units.first_charge = charges
-            charges += len(units.causes) * units.lanes * units.size
-        groups = np.array(self._units, np.int64).reshape(-1, 8)
-        kind, first, most, lanes, lengths, link, widths, _ = groups.repeat(groups[:, 7], axis=0).T
-        number = _numbers(groups[:, 7])
-        rows = np.empty((self._n_units, 8), np.int64)
-        rows[:, column.KIND], rows[:, column.LANES], rows[:, column.LINK] = kind, lanes, link
-        rows[:, column.FIRST] = first + number * most
-        rows[:, column.LENGTHS] = lengths + number * most * lanes
-        rows[:, column.WIDTHS] = np.where(widths < 0, column.LISTED, widths + number * most)
-        for units in self.groups:
-            of = slice(units.first, units.first + units.size)
-            rows[of, column.TASKS] = units.tasks
-            rows[of, column.CHARGES] = len(units.causes) * units.lanes
-        rows[:, column.CHARGES] = rows[:, column.CHARGES].cumsum() - rows[:, column.CHARGES]
-        if (rows[:, column.TASKS] > most).any():
-            unit = int(np.argmax(rows[:, column.TASKS] > most))
-            raise ScheduleError(
-                f"schedule: {self.label(unit)}: has {rows[unit, column.TASKS]} tasks; "
-                f"wants at most {most[unit]}, for which there are lengths"
-            )
-        return Packed(
-            units=rows,
-            waits=self._packed_waits(),
-            lists=_joined(self._lists, np.int32),
-            cycles=_joined(self._lengths[column.WORKS], np.int64),
-            lane_cycles=_joined(self._lengths[column.GANGS], np.int32),
-            words=_joined(self._lengths[column.MOVES], np.int64),
-            tasks=self._n_tasks,
-            charges=charges,
-        )
-
-    def _packed_waits(self) -> NDArray[np.int64]:
-        declared = np.array(self._waits, np.int64).reshape(-1, 19)
-        (
-            _, own, own_each, of, of_each, which, cause, at, at_step, at_each, at_most,
-            on, on_step, on_each, on_most, up, up_step, up_each, up_most,
-        ) = declared.repeat(declared[:, 0], axis=0).T  # fmt: skip
-        number = _numbers(declared[:, 0])
-        rows = np.empty((len(number), 11), np.int64)
-        rows[:, column.UNIT], rows[:, column.OF] = own + own_each * number, of + of_each * number
-        rows[:, column.EVENT], rows[:, column.CAUSE] = which, cause
-        rows[:, column.AT], rows[:, column.AT_STEP] = at + at_each * number, at_step
-        rows[:, column.ON], rows[:, column.ON_STEP] = on + on_each * number, on_step
-        rows[:, column.UP_TO], rows[:, column.UP_TO_STEP] = up + up_each * number, up_step
-        start = 0
-        for n, counts, on_counts, numbers in self._counts:
-            end = start + n
-            rows[start:end, column.COUNT] = counts
-            if numbers is not None:
-                rows[start:end, column.OF] += numbers
-            if counts is not on_counts and not np.array_equal(*np.broadcast_arrays(counts, on_counts)):
-                wrong = int(np.argmax(np.not_equal(*np.broadcast_arrays(counts, on_counts))))
-                some, others = (np.broadcast_to(x, n)[wrong] for x in (counts, on_counts))
-                row = rows[start + wrong]
-                raise ScheduleError(
-                    f"schedule: {some} tasks of {self.label(row[column.UNIT])} wait for {others} of "
-                    f"{self.label(row[column.OF])}; wants one for each"
-                )
-            start = end
-        short = rows[:, column.COUNT] > np.minimum(np.minimum(at_most, on_most), up_most)
-        if short.any():
-            row = rows[int(np.argmax(short))]
-            raise ScheduleError(
-                f"schedule: {self.label(row[column.UNIT])}: a wait of {row[column.COUNT]} tasks names fewer; "
-                "wants a number for each"
-            )
-        return rows
 
     def label(self, unit: int) -> str:
         """Return the name of a unit by its number among all."""
-        return self._of(unit).label(unit - self._of(unit).first)
+        units = self._of(unit)
+        return units.label(unit - units.first)
 
     def task(self, unit: int, task: int) -> str:
         """Return the name of a task of a unit by its number among all."""
-        return self._of(unit).task(unit - self._of(unit).first, task)
+        return f"{self.label(unit)}[{task}]"
 
     def _of(self, unit: int) -> Units:
         return next(units for units in reversed(self.groups) if units.first <= unit)
-
-
-def _numbers(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 0, 1, ... up to each size, one after another."""
-    return np.arange(int(sizes.sum())) - (sizes.cumsum() - sizes).repeat(sizes)
 
 
 def _joined(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:

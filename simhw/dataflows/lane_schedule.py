@@ -111,7 +111,7 @@ def read_off(rounds: Rounds, played: Played) -> Ended:
     for cause in STALLS[:-1]:
         waits[cause] += array.waits[cause]
     if rounds.by_row:
-        turns = array.units.counts // 2
+        turns = np.array(array.units.tasks) // 2
         there = np.arange(rows)[:, None] < rounds.present
         waits["pooling"] += (rounds.moves.pooling.T * there).sum(axis=1)[:, None]
         waits["no_portion"] += played.cycles - array.of_done[np.arange(rows), 2 * turns][:, None]

@@ -77,7 +77,7 @@ def drawn(seed):
         at, on = [], []
         any_order = draw.random() < 0.05 and own is not other
         for i in range(n):
-            mine, others = (int(x.counts[i if len(x) > 1 else 0]) for x in (own, other))
+            mine, others = (x.tasks[i if len(x) > 1 else 0] for x in (own, other))
             pairs = [
                 (a, b)
                 for a in range(mine)
@@ -92,7 +92,8 @@ def drawn(seed):
         pad = lambda rows, wide=wide: np.array([row + [0] * (wide - len(row)) for row in rows])  # noqa: E731
         lanes = None
         if own.lanes > 1 and draw.random() < 0.5:
-            lanes = draw.choice((1, np.array([draw.randint(1, own.lanes) for _ in range(n * wide)])))
+            up_to = np.array([[draw.randint(1, own.lanes) for _ in range(wide)] for _ in range(n)])
+            lanes = draw.choice((1, Ragged(up_to, count)))
         which = draw.choice((other.begun, other.done))
         if n == 1 or draw.random() < 0.8:
             event = which[Ragged(pad(on), count)]
@@ -101,7 +102,7 @@ def drawn(seed):
         own, other = draw.choice(groups), draw.choice(groups)
         room = draw.randint(1, 3)
         if len(own) == len(other) == 1 and own is not other:
-            k = max(min(int(own.counts[0]) - room, int(other.counts[0])), 0)
+            k = max(min(own.tasks[0] - room, other.tasks[0]), 0)
             own.wait(other.done[:k], "room", tasks=slice(room, room + k))
 
     def made():
@@ -134,7 +135,7 @@ def both(seed):
         went = quick[units]
         if units.lanes == 1 and units.causes:  # causes add up to the time in which a unit does nothing
             for i in range(len(units)):
-                tasks = int(units.counts[i])
+                tasks = units.tasks[i]
                 row = table.packed().units[units.first + i]
                 done = went.of_done[i, :tasks]
                 before = np.concatenate([[0], done[:-1]])
