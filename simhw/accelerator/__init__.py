@@ -343,11 +343,6 @@ class _Run:
             outcome: Any = (
                 ended.value
             )  # an Outcome; SimPy types what a process returns as anything or nothing
-        elif type(self.dataflow).account is Dataflow.account:  # until every dataflow leaves a table
-            work, old = self.dataflow.execute(phase, self.values), getattr(self.dataflow, "schedule")  # noqa: B009
-            ended = sim.process(old(machine, phase, work))
-            sim.run()
-            outcome = ended.value
         else:
             outcome = run(machine, self.dataflow, phase, self.values)
         (layer,) = phase.layers

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import simpy
 from numpy.typing import NDArray
-from simpy import Event
 
 from simhw import core
 from simhw import fast as untyped_fast
-from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role, Steps
+from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
 from simhw.errors import DescriptionError, MappingError
 from simhw.mapping.reuse_array import ArrayLimits, Cut, Grouping, ReuseMapping, choose, faults
@@ -23,7 +21,6 @@ from simhw.shapes import LayerShape
 fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
 ACTIVATIONS: dict[str | None, int] = {None: fast.NONE, "relu": fast.RELU, "relu6": fast.RELU6}
-MOVER = 0  # the one requester of the link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,103 +237,43 @@ class DiagonalArray(core.Dataflow):
 
     # schedule
 
-    def schedule(self, machine: Machine, phase: Phase, work: Work) -> Generator[Event, Any, Outcome]:
-        """Play the blocks against the link, then book what they did."""
-        layer = phase.layers[0]
-        play = Schedule(self, machine, work)
-        yield from play.run()
-        outputs = {} if work.outputs is None else {layer.name: work.outputs}
-        return Outcome(outputs=outputs, details={layer.name: play.account(layer)})
+    def schedule(self, phase: Phase, work: Work) -> core.Schedule:
+        """One mover brings blocks, two ahead, and takes tiles away, one thing after another."""
+        table = core.Schedule()
+        blocks = np.arange(len(work.works))
+        ends = np.flatnonzero(work.results)  # blocks that end a tile
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        # in the order of what they follow: load b + 2 and then outputs b follow block b
+        after = np.concatenate([blocks - 2, ends])
+        errands = np.lexsort((np.repeat([0, 1], [len(blocks), len(ends)]), after))
+        place = np.argsort(errands)
+        loads, leaves = place[: len(blocks)], place[len(blocks) :]
+        words = np.concatenate([work.loads, work.results[ends]])[errands]
+        blocks_moved = table.mover("blocks", "dram", words, writes=errands >= len(blocks))
+        array = table.worker("pes", [*work.works.tolist(), 0], doing="block")
+        drain = table.worker("drain", np.full(len(ends), work.drain_cycles))
 
+        blocks_moved.wait(array.done[blocks[:-2]], tasks=loads[2:])
+        drain.wait(array.done[ends])
+        blocks_moved.wait(drain.done, tasks=leaves)
+        array.wait(blocks_moved.done[loads], "dram_loads", tasks=slice(0, -1))
+        array.wait(blocks_moved.done[leaves[:-2]], "dram_outputs", tasks=starts[2:])
+        array.wait(drain.done[-1:], "drain", tasks=slice(-1, None))
+        array.wait(blocks_moved.done[-1:], "dram_outputs", tasks=slice(-1, None))
+        return table
 
-class Schedule:
-    """One layer's blocks on their way through the machine: one mover, one array."""
-
-    def __init__(self, dataflow: DiagonalArray, machine: Machine, work: Work) -> None:
-        self.dataflow, self.machine, self.work, self.sim = dataflow, machine, work, machine.sim
-        self.dram: Any = machine["dram"]
-        self.stalls = dict.fromkeys(("dram_loads", "dram_outputs", "drain"), 0)
-        self.cycles = 0
-
-    def run(self) -> Steps:
-        # nobody else is on the machine, so where words move at a steady rate the meetings are a recurrence
-        steady = self.dram.KIND == "dram_link" and self.sim.timeline is None
-        yield from self._by_recurrence() if steady else self._by_processes()
-
-    def _by_recurrence(self) -> Steps:
-        work, link = self.work, self.dram
-        self.cycles, loads, outputs, drain, busy = fast.play_blocks(
-            work.loads,
-            work.works,
-            work.results,
-            work.drain_cycles,
-            (link.clock.cycles, link.clock.ticks),
-            link.spec.latency_cycles,
-        ).tolist()
-        self.stalls = {"dram_loads": loads, "dram_outputs": outputs, "drain": drain}
-        link.count("read", int(work.loads.sum()))
-        link.count("write", int(work.results.sum()))
-        self.sim.activity.add("dram", "busy", busy)
-        yield self.sim.timeout(self.cycles)
-
-    def _by_processes(self) -> Steps:
-        sim, work = self.sim, self.work
-        blocks = len(work.works)
-        loaded = [sim.event() for _ in range(blocks)]
-        worked = [sim.event() for _ in range(blocks)]
-        gone = [sim.event() for _ in range(int(np.count_nonzero(work.results)))]
-        mover = sim.process(self._move(loaded, worked, gone))
-        tile = 0
-        for b in range(blocks):
-            since = sim.cycle
-            yield loaded[b]
-            self.stalls["dram_loads"] += sim.cycle - since
-            since = sim.cycle
-            if tile >= 2 and (b == 0 or work.results[b - 1]):
-                yield gone[tile - 2]
-            self.stalls["dram_outputs"] += sim.cycle - since
-            begun = sim.cycle
-            yield sim.timeout(int(work.works[b]))
-            sim.log("pes", "block", begun, sim.cycle)
-            worked[b].succeed(sim.cycle)
-            tile += bool(work.results[b])
-        ended = sim.cycle
-        yield mover
-        rest = sim.cycle - ended
-        self.stalls["drain"] += min(work.drain_cycles, rest)
-        self.stalls["dram_outputs"] += rest - min(work.drain_cycles, rest)
-        self.cycles = sim.cycle
-
-    def _move(
-        self, loaded: Sequence[simpy.Event], worked: Sequence[simpy.Event], gone: Sequence[simpy.Event]
-    ) -> Steps:
-        """Bring loads and take results away, one transaction after another."""
-        sim, work = self.sim, self.work
-        tile = ended = 0
-        for b in range(-2, len(loaded)):
-            if b >= 0:
-                ended = yield worked[b]
-            if b + 2 < len(loaded):
-                yield self.dram.read(MOVER, int(work.loads[b + 2]), "load")
-                loaded[b + 2].succeed()
-            if b >= 0 and work.results[b]:
-                wait = ended + work.drain_cycles - sim.cycle
-                if wait > 0:
-                    yield sim.timeout(wait)
-                yield self.dram.write(MOVER, int(work.results[b]), "outputs")
-                gone[tile].succeed()
-                tile += 1
-
-    def account(self, layer: Layer) -> dict[str, Any]:
-        """Book the work, and where every PE's cycles went; return the layer's own figures."""
-        sim, work, layout = self.sim, self.work, self.work.layout
+    def account(self, machine: Machine, phase: Phase, work: Work, played: core.Played) -> Outcome:
+        """Book the work, and where every PE's cycles went."""
+        sim, layout, layer = machine.sim, work.layout, phase.layers[0]
         for (role, part, action), counts in layout.grids.items():
             sim.ledger.add_grid(role, part, action, counts)
         for (instance, action), n in layout.counts.items():
             sim.ledger.add(instance, action, n)
         if layer.activation is not None:
             sim.ledger.add("relu", "apply", layer.shape.outputs)
-        stalls = dict(zip(("coefficients", "inputs", "sums"), layout.waits, strict=True)) | self.stalls
+        waited = played["pes"].waited
+        stalls = dict(zip(("coefficients", "inputs", "sums"), layout.waits, strict=True))
+        stalls |= {cause: waited[cause] for cause in ("dram_loads", "dram_outputs", "drain")}
         busy = layout.busy
         steps = int(work.works.sum()) - sum(layout.waits)
         ones = np.ones_like(busy)
@@ -345,9 +282,8 @@ class Schedule:
         sim.activity.add_grid("pes", "", "edge", edge)
         for cause, n in stalls.items():
             sim.activity.add_grid("pes", "", cause, n * ones)
-        sim.activity.add("dram", "idle", self.cycles - sim.activity["dram", "busy"])
-        return {
-            "cycles": self.cycles,
+        details: dict[str, Any] = {
+            "cycles": played.cycles,
             "stall_cycles": {cause: n for cause, n in stalls.items() if n},
             "macs_executed": layout.multiplications,
             "array_steps": steps,
@@ -355,6 +291,8 @@ class Schedule:
             "coefficients_sent": layout.coefficients_sent,
             "reuse_additions": layout.reuse_additions,
             "lost_pe_cycles": {"edge": int(edge.sum())}
-            | {cause: n * self.dataflow.parts["pes"].instances for cause, n in stalls.items()},
+            | {cause: n * self.parts["pes"].instances for cause, n in stalls.items()},
             "final_sums_that_do_not_fit": work.unfit_sums,
         }
+        outputs = {} if work.outputs is None else {layer.name: work.outputs}
+        return Outcome(outputs=outputs, details={layer.name: details})

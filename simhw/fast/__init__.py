@@ -20,11 +20,11 @@ from simhw.fast.lane_work import deal_lanes, deal_whole
 from simhw.fast.link_schedule import play_passes
 from simhw.fast.ranges import channel_ranges
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
-from simhw.fast.reuse_schedule import play_blocks, play_sweeps
 from simhw.fast.row_stationary import pass_timing
 from simhw.fast.run_length import rlc_decode, rlc_encode, rlc_row_words
 from simhw.fast.schedule_player import ENDED, TOO_LONG, play_schedule
 from simhw.fast.sign_partition import sign_partition
+from simhw.fast.sweeps import play_sweeps
 from simhw.fast.zeros import nonzero_taps
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
     "list_units",
     "nonzero_taps",
     "pass_timing",
-    "play_blocks",
     "play_columns",
     "play_passes",
     "play_schedule",
