@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from simhw.core.timeline import spans
 from simhw.errors import ScheduleError
 
 fast: Any = untyped_fast  # numba's functions carry no types
+Player = Callable[[Schedule, Mapping[str, Link]], Played]
 
 
 def play(table: Schedule, links: Mapping[str, Link], *, log: bool = False) -> Played:
@@ -40,21 +41,21 @@ def play(table: Schedule, links: Mapping[str, Link], *, log: bool = False) -> Pl
     return Played(table, times, charged, dict(zip(table.links, busy.tolist(), strict=True)))
 
 
-def run(machine: Machine, dataflow: Dataflow, phase: Phase, values: bool) -> Outcome:
-    """Simulate a phase: what the dataflow executes, when that happens, and the account of it."""
-    work = dataflow.execute(phase, values)
-    return dataflow.account(machine, phase, work, play_on(machine, dataflow, phase, work))
+def run(
+    machine: Machine, dataflow: Dataflow, phase: Phase, values: bool, player: Player | None = None
+) -> Outcome:
+    """Simulate a phase: what the dataflow executes, when that happens, and the account of it.
 
-
-def play_on(machine: Machine, dataflow: Dataflow, phase: Phase, work: Any) -> Any:
-    """Play what a dataflow says of a phase on its machine, book what links moved, and return what was played.
-
-    A timeline is read off the schedule; where none is kept, the dataflow's own shortcut may serve.
+    A timeline is read off the schedule; where none is kept, the dataflow's own shortcut may serve. A
+    `player` plays the schedule in any case.
     """
+    work = dataflow.execute(phase, values)
     links = {role: machine[role].link for role, part in machine.parts.items() if part.kind.IS_LINK}
     timeline, activity = machine.sim.timeline, machine.sim.activity
-    played = dataflow.shortcut(work, links) if timeline is None else None
-    if played is None:
+    played = dataflow.shortcut(work, links) if timeline is None and player is None else None
+    if played is None and player is not None:
+        played = player(dataflow.schedule(phase, work), links)
+    elif played is None:
         played = play(dataflow.schedule(phase, work), links, log=timeline is not None)
     for name, (read, written) in played.moved.items():
         machine[name].count("read", read)
@@ -63,4 +64,4 @@ def play_on(machine: Machine, dataflow: Dataflow, phase: Phase, work: Any) -> An
         activity.add(name, "idle", played.cycles - played.busy[name])
     if timeline is not None:
         timeline += spans(played)
-    return played
+    return dataflow.account(machine, phase, work, played)

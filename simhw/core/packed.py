@@ -57,18 +57,21 @@ class Packed(NamedTuple):
         """Return how many lanes take part in each task of a unit."""
         row = self.units[unit]
         if row[WIDTHS] == LISTED:
-            return np.full(row[TASKS], row[LANES])
-        return self.lists[row[WIDTHS] :][: row[TASKS]].astype(np.int64)
+            return np.full(int(row[TASKS]), row[LANES])
+        return _cut(self.lists, row[WIDTHS], row[TASKS]).astype(np.int64)
 
     def lengths(self, unit: int) -> Ints:
         """Return the cycles of each task [tasks, lanes], or the words it moves."""
         row = self.units[unit]
-        block = (self.cycles, self.words, self.lane_cycles)[row[KIND]]
-        size = row[TASKS] * row[LANES]
-        return block[row[LENGTHS] :][:size].reshape(row[TASKS], row[LANES])
+        block = {WORKS: self.cycles, MOVES: self.words, GANGS: self.lane_cycles}[int(row[KIND])]
+        return _cut(block, row[LENGTHS], row[TASKS] * row[LANES]).reshape(row[TASKS], row[LANES])
 
     def _spread(self, wait: NDArray[np.int64], first: int, step: int) -> NDArray[np.int64]:
-        count = wait[COUNT]
         if wait[step] == LISTED:
-            return self.lists[wait[first] :][:count].astype(np.int64)
-        return wait[first] + wait[step] * np.arange(count)
+            return _cut(self.lists, wait[first], wait[COUNT]).astype(np.int64)
+        steps: NDArray[np.int64] = np.arange(int(wait[COUNT]))
+        return int(wait[first]) + int(wait[step]) * steps
+
+
+def _cut(numbers: Any, first: Any, count: Any) -> Any:
+    return numbers[first : first + count]

@@ -31,9 +31,9 @@ class Player:
 
     def __init__(self, table: Schedule, links: Mapping[str, Link]) -> None:
         self.table, self.packed, self.sim = table, table.packed(), Simulation()
-        self.links = [links[name] for name in table.links]
+        self.links: Any = [links[name] for name in table.links]
         self.busy = [0] * len(self.links)
-        self.events = [[Event(self.sim) for _ in range(self.packed.tasks)] for _ in ("begun", "done")]
+        self.events: Any = [[Event(self.sim) for _ in range(self.packed.tasks)] for _ in ("begun", "done")]
         self.times = np.zeros((4, self.packed.tasks), np.int64)  # begun, done, and of a transfer served, left
         self.waits = np.zeros(self.packed.charges, np.int64)
         self.asked: list[Asked] = []
@@ -98,7 +98,7 @@ class Player:
         for events, others, lanes, cause in waits:
             if lane < lanes.get(task, 0):
                 since = self.sim.cycle
-                yield events(others[task])
+                yield events[others[task]]
                 self.waits[row[column.CHARGES] + cause * row[column.LANES] + lane] += self.sim.cycle - since
 
     def wait_of(self, wait: NDArray[np.int64]) -> Wait:
@@ -106,7 +106,7 @@ class Player:
         tasks, others = (places.tolist() for places in self.packed.places(wait))
         lanes = dict(zip(tasks, self.packed.up_to(wait).tolist(), strict=True))
         others = dict(zip(tasks, others, strict=True))
-        return lambda task: events[first + task], others, lanes, int(wait[column.CAUSE])
+        return events[first:], others, lanes, int(wait[column.CAUSE])
 
     def serve(self) -> None:
         """Serve one of the transfers that were asked for in this cycle, of the mover declared first."""

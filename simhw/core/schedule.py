@@ -337,7 +337,7 @@ class Schedule:
 
     def moved(self) -> dict[str, tuple[int, int]]:
         """Return the words that each link reads and writes."""
-        found = dict.fromkeys(self.links, (0, 0))
+        found: dict[str, tuple[int, int]] = dict.fromkeys(self.links, (0, 0))
         for (units, link, writes), flat in zip(self._writes, self._lengths[column.MOVES], strict=True):
             words = flat.reshape(units.size, units.most)
             if min(units.tasks, default=0) < units.most:

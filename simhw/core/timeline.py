@@ -23,7 +23,7 @@ def spans(played: Played) -> list[Span]:
             row, label = packed.units[group.first + i], group.label(i)
             tasks = slice(row[column.FIRST], row[column.FIRST] + row[column.TASKS])
             if group.kind == column.MOVES:
-                link = table.links[row[column.LINK]]
+                link = table.links[int(row[column.LINK])]
                 found += _spans(link, group.name, served[tasks], left[tasks])
             if group.kind != column.WORKS or not group.doing:
                 continue
@@ -33,7 +33,7 @@ def spans(played: Played) -> list[Span]:
                 own, others = packed.places(wait)
                 events = played.times[wait[column.EVENT]]
                 until = np.maximum(come[own], events[packed.units[wait[column.OF], column.FIRST] + others])
-                found += _spans(label, group.causes[wait[column.CAUSE]], come[own], until)
+                found += _spans(label, group.causes[int(wait[column.CAUSE])], come[own], until)
                 come[own] = until
             for k, doing in enumerate(group.doing):
                 each = slice(k, None, len(group.doing))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simhw import core
 from simhw import fast as untyped_fast
+from simhw.core import Ragged
 from simhw.core.dataflow import Array, Layer, Outcome, Phase, Role
 from simhw.core.machine import Machine, Part
 from simhw.errors import DescriptionError, MappingError
@@ -251,14 +252,21 @@ class DiagonalArray(core.Dataflow):
         words = np.concatenate([work.loads, work.results[ends]])[errands]
         blocks_moved = table.mover("blocks", "dram", words, writes=errands >= len(blocks))
         array = table.worker("pes", [*work.works.tolist(), 0], doing="block")
-        drain = table.worker("drain", np.full(len(ends), work.drain_cycles))
+        # tiles drain side by side where they are shorter than that takes: so many at most, in turn
+        tiles = len(ends)
+        shortest = int(np.add.reduceat(work.works, starts).min())
+        side = min(tiles, -(-work.drain_cycles // max(shortest, 1)) or 1)
+        turns = np.zeros((side, -(-tiles // side)), np.int64)  # tiles of each
+        turns.T.flat[:tiles] = np.arange(tiles)
+        counts: Counts = -(-(tiles - np.arange(side)) // side)
+        drain = table.workers("drain", np.full(turns.shape, work.drain_cycles), tasks=counts)
 
         blocks_moved.wait(array.done[blocks[:-2]], tasks=loads[2:])
-        drain.wait(array.done[ends])
-        blocks_moved.wait(drain.done, tasks=leaves)
+        drain.wait(array.done[Ragged(ends[turns], counts)])
+        blocks_moved.wait(drain.done, tasks=Ragged(leaves[turns], counts))
         array.wait(blocks_moved.done[loads], "dram_loads", tasks=slice(0, -1))
         array.wait(blocks_moved.done[leaves[:-2]], "dram_outputs", tasks=starts[2:])
-        array.wait(drain.done[-1:], "drain", tasks=slice(-1, None))
+        array.wait(drain.done.of((tiles - 1) % side)[-1:], "drain", tasks=slice(-1, None))
         array.wait(blocks_moved.done[-1:], "dram_outputs", tasks=slice(-1, None))
         return table
 

@@ -13,7 +13,7 @@ from simhw.core import Link, Played, Ragged, Schedule, SteadyLink
 
 fast: Any = untyped_fast  # numba's functions carry no types
 Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+Mask = Any  # NDArray[np.bool_]: numpy's types say little of what comparisons make
 
 STALLS = ("dram_inputs", "row_bus", "dram_outputs", "pooling")  # of the whole array, or of a row by itself
 WAITS = ("stream", "dram_filters", "barrier", "no_portion", "no_filter", *STALLS)  # of single PEs
@@ -95,9 +95,13 @@ def shortcut(rounds: Rounds, link: Link) -> Ended | None:
 def tabulate(rounds: Rounds) -> Schedule:
     """Return when the rounds happen, as a table; its link is the role dram."""
     before, places = fast.list_units(rounds.link)
-    units = np.arange(places.shape[1]) < before[:, -1:]  # [column, unit]
-    words = np.where(units, rounds.link.reshape(-1)[places], 0)
-    of_round = (np.arange(places.shape[1])[:, None] >= before[:, None, 1:-1]).sum(axis=2)
+    units = _below(np.arange(places.shape[1]), before[:, -1:])  # [column, unit]
+    words: Counts = np.where(units, rounds.link.reshape(-1)[places], 0)
+    of_round = (
+        len(rounds.present)
+        - 1
+        - _below(np.arange(places.shape[1])[:, None], before[:, None, 1:-1]).sum(axis=2)
+    )
     makes = _each_row if rounds.by_row else _all_rows
     return makes(rounds, before, places, of_round, words)
 
@@ -112,7 +116,7 @@ def read_off(rounds: Rounds, played: Played) -> Ended:
         waits[cause] += array.waits[cause]
     if rounds.by_row:
         turns = np.array(array.units.tasks) // 2
-        there = np.arange(rows)[:, None] < rounds.present
+        there = _below(np.arange(rows)[:, None], rounds.present)
         waits["pooling"] += (rounds.moves.pooling.T * there).sum(axis=1)[:, None]
         waits["no_portion"] += played.cycles - array.of_done[np.arange(rows), 2 * turns][:, None]
         of_pes = {cause: n.reshape(columns, rows) for cause, n in played["pes"].waits.items()}
@@ -135,11 +139,12 @@ def read_off(rounds: Rounds, played: Played) -> Ended:
 def _all_rows(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, words: Counts) -> Schedule:
     moves, room, present = rounds.moves, rounds.room, rounds.present
     n, counts, rows = len(present), before[:, -1], rounds.work.shape[4]
-    units = np.arange(places.shape[1]) < counts[:, None]
+    units = _below(np.arange(places.shape[1]), counts[:, None])
     turns = before + np.arange(n + 1)  # tasks of a column that lie between rounds and take no time
-    tasks = np.arange(places.shape[1]) + of_round + 1  # and those of its units
-    cycles = np.zeros((len(before), places.shape[1] + n + 1, rows), rounds.work.dtype)
-    widths = np.full(cycles.shape[:2], rows)
+    tasks: Counts = of_round + np.arange(1, places.shape[1] + 1, dtype=np.int64)  # and those of its units
+    size = len(before), places.shape[1] + n + 1, rows
+    cycles: NDArray[np.integer[Any]] = np.zeros(size, rounds.work.dtype)
+    widths: Counts = np.full(cycles.shape[:2], rows, np.int64)
     column, unit = np.nonzero(units)
     at = column, tasks[column, unit]
     cycles[at] = rounds.work.reshape(-1, rows)[places[column, unit]]
@@ -164,7 +169,7 @@ def _all_rows(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, 
     filters.wait(columns.done[Ragged(tasks, (counts - room).clip(0))], tasks=slice(room, None))
     columns.wait(filters.begun, "stream", tasks=Ragged(tasks, counts))
     columns.wait(filters.done, "dram_filters", tasks=Ragged(tasks, counts))
-    many = np.diff(before)
+    many: Counts = np.diff(before)
     meets, lanes = (np.broadcast_to(x, many.shape) for x in (np.arange(1, 2 * n, 2), present))
     for cause, where in (("barrier", many > 0), ("no_filter", many == 0)):
         met, own, up_to = _left(where, meets, turns[:, 1:], lanes)
@@ -178,9 +183,9 @@ def _each_row(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, 
     """Rows go on by themselves; every PE is a unit of its own."""
     moves, room, counts = rounds.moves, rounds.room, before[:, -1]
     rows, columns = rounds.work.shape[4], len(before)
-    there = np.arange(rows)[:, None] < rounds.present  # [row, round]
-    turns = there.sum(axis=1)  # rounds of each row
-    turn_of = there.cumsum(axis=1) - 1  # which of its rounds each is
+    there = _below(np.arange(rows)[:, None], rounds.present)  # [row, round]
+    turns: Counts = there.sum(axis=1)  # rounds of each row
+    turn_of: Counts = there.cumsum(axis=1) - 1  # which of its rounds each is
     own = [
         _left(there, of_all.T)[0].values
         for of_all in (moves.inputs, moves.carrying, moves.pooling, moves.outputs)
@@ -196,56 +201,58 @@ def _each_row(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, 
 
     # of each PE, column by column: tasks of no time before its rounds and after the last, and its units
     column, row = (x.reshape(-1) for x in np.indices((columns, rows)))
-    is_unit = np.arange(places.shape[1]) < counts[column, None]
+    is_unit = _below(np.arange(places.shape[1]), counts[column, None])
     is_unit &= there[row[:, None], of_round[column]]
-    number = is_unit.cumsum(axis=1) - 1
+    number: Counts = is_unit.cumsum(axis=1) - 1
+    n_units: Counts = is_unit.sum(axis=1)
     tasks, units, cycles = _left(
         is_unit,
         number + turn_of[row[:, None], of_round[column]] + 1,
-        np.broadcast_to(np.arange(places.shape[1]), is_unit.shape),
+        np.broadcast_to(np.arange(places.shape[1], dtype=np.int64), is_unit.shape),
         rounds.work.reshape(-1, rows)[places[column], row[:, None]],
     )
-    many = np.diff(before)[column]  # units of each round
-    inside = there[row]
+    many: Counts = np.diff(before)[column]  # units of each round
+    inside: Mask = there[row]
     met, own_many, behind = _left(
         inside, 2 * turn_of[row] + 1, many, np.broadcast_to(before[:, 1:][column], many.shape)
     )
-    most = turns.max(initial=0)
-    after = np.zeros((columns * rows, most + 1), np.int64)  # the tasks between rounds
+    most = int(turns.max(initial=0))
+    after: Counts = np.zeros((columns * rows, most + 1), np.int64)  # the tasks between rounds
     after[:, 1:] = own_many.values.cumsum(axis=1) + np.arange(1, most + 1)
     lengths = np.zeros((columns * rows, tasks.values.shape[1] + most + 1), np.int64)
-    pe, k = np.nonzero(np.arange(tasks.values.shape[1]) < np.asarray(tasks.counts)[:, None])
+    pe, k = np.nonzero(_below(np.arange(tasks.values.shape[1]), n_units[:, None]))
     lengths[pe, tasks.values[pe, k]] = cycles.values[pe, k]
-    pes = table.workers("pes", lengths, tasks=tasks.counts + turns[row] + 1)
+    pes = table.workers("pes", lengths, tasks=n_units + turns[row] + 1)
 
-    ends, pooled = Ragged(_odd(turns, 1), turns), Ragged(_odd(turns, 1), (turns - 1).clip(0))
+    met_at, pooled = Ragged(_odd(turns, 1), turns), Ragged(_odd(turns, 1), (turns - 1).clip(0))
     begins = Ragged(_odd(turns, 0), turns)
     inputs.wait(each.done[pooled], tasks=slice(1, None))
     buses.wait(each.done[pooled], tasks=slice(1, None))
-    outputs.wait(each.done[ends])
+    outputs.wait(each.done[met_at])
     each.wait(inputs.done, "dram_inputs", tasks=begins)
     each.wait(buses.done, "row_bus", tasks=begins)
     each.wait(outputs.done, "dram_outputs", tasks=Ragged(_odd(turns, 2), turns))
-    in_round = np.arange(most) < turns[row][:, None]
-    has = in_round & (own_many.values > 0)
-    last = places[np.arange(columns), counts - 1] % rounds.link.shape[3] + 1
-    is_cut = (counts >= room) & (counts > 0) & (last < rounds.whole_units)
+    in_round = _below(np.arange(most), turns[row][:, None])
+    has: Mask = in_round & (own_many.values > 0)
+    is_cut: Mask = counts >= max(room, 1)
+    ends: Counts = places[is_cut, counts[is_cut] - 1] % rounds.link.shape[3] + 1  # units of the last filters
+    is_cut[is_cut] = ends < rounds.whole_units
     for c in range(columns):
         mine = np.flatnonzero(column == c)
         ended, when = _left(has[mine], after[mine, 1:] - 1, met.values[mine])
         each.wait(pes.done.of(mine)[ended], "round", tasks=when)
-        follows = has[mine] & (behind.values[mine] < counts[c])
+        follows: Mask = has[mine] & (behind.values[mine] < counts[c])
         next_one, when = _left(follows, behind.values[mine], met.values[mine])
         each.wait(filters.begun.of(np.full(rows, c))[next_one], "round", tasks=when)
         if is_cut[c]:
-            at_end = has[mine] & (behind.values[mine] == counts[c])
+            at_end: Mask = has[mine] & (behind.values[mine] == counts[c])
             left, when = _left(at_end, behind.values[mine] - room, met.values[mine])
             each.wait(freed.done.of(np.full(rows, c))[left], "round", tasks=when)
     for r in range(rows):
         mine = np.flatnonzero(row == r)
         freed.wait(
-            pes.done.of(mine)[Ragged(tasks.values[mine], tasks.counts[mine])],
-            tasks=Ragged(units.values[mine], tasks.counts[mine]),
+            pes.done.of(mine)[Ragged(tasks.values[mine], n_units[mine])],
+            tasks=Ragged(units.values[mine], n_units[mine]),
         )
     filters.wait(freed.done[:-room], tasks=slice(room, None))
     pes.wait(filters.begun.of(column)[units], "stream", tasks=tasks)
@@ -253,7 +260,7 @@ def _each_row(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, 
     for cause, where in (("barrier", has), ("no_filter", in_round & ~has)):
         meets, between = _left(where, met.values, after[:, 1:])
         pes.wait(each.begun.of(row)[meets], cause, tasks=between)
-    of_turns = turns[row] + 1
+    of_turns: Counts = turns[row] + 1
     pes.wait(
         each.done.of(row)[Ragged(np.broadcast_to(2 * np.arange(most + 1), after.shape), of_turns)],
         "row",
@@ -262,7 +269,11 @@ def _each_row(rounds: Rounds, before: Counts, places: Counts, of_round: Counts, 
     return table
 
 
-def _between(cycles: Counts) -> Counts:
+def _below(one: Any, other: Any) -> Mask:
+    return one < other
+
+
+def _between(cycles: Any) -> Counts:
     """Return 0, c, 0, c, ..., 0 of the last axis."""
     found = np.zeros((*cycles.shape[:-1], 2 * cycles.shape[-1] + 1), np.int64)
     found[..., 1::2] = cycles
@@ -271,13 +282,13 @@ def _between(cycles: Counts) -> Counts:
 
 def _odd(turns: Counts, first: int) -> Counts:
     """Return first, first + 2, ... for each of some units."""
-    most = turns.max(initial=0)
+    most = int(turns.max(initial=0))
     return np.broadcast_to(first + 2 * np.arange(most), (len(turns), most))
 
 
 def _left(where: Mask, *values: NDArray[Any]) -> tuple[Ragged, ...]:
     """Return those numbers of each line [line, place] that a mask lets through, side by side."""
-    counts = where.sum(axis=1)
+    counts: Counts = where.sum(axis=1)
     line, place = np.nonzero(where)
     at = line, np.arange(len(line)) - np.repeat(counts.cumsum() - counts, counts)
     found: list[Ragged] = []

@@ -17,7 +17,6 @@ from simhw.fast.early_termination import (
 )
 from simhw.fast.lane_books import book_lanes
 from simhw.fast.lane_work import deal_lanes, deal_whole
-from simhw.fast.link_schedule import play_passes
 from simhw.fast.ranges import channel_ranges
 from simhw.fast.requantize import NONE, RELU, RELU6, requantize
 from simhw.fast.row_stationary import pass_timing
@@ -50,7 +49,6 @@ __all__ = [
     "nonzero_taps",
     "pass_timing",
     "play_columns",
-    "play_passes",
     "play_schedule",
     "play_sweeps",
     "requantize",

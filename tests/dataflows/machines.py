@@ -16,9 +16,11 @@ from simhw.components.output_units import Relu, RunLengthCodec
 from simhw.components.row_stationary_pe import RowStationaryPE
 from simhw.core.dataflow import Outcome, Phase, Pool
 from simhw.core.machine import Machine, Part
+from simhw.core.player import play as play_processes
 from simhw.dataflows.row_stationary import RowStationary
 from simhw.errors import MappingError
 from simhw.mapping.row_stationary import candidates, mapping_of
+from simhw.play import run
 from simhw.reference.fixed import conv_plain
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.stepped.row_stationary import RowStationaryTwin
@@ -68,6 +70,35 @@ class DrawnLayer:
         return out.astype(np.int16)
 
 
+def simulated(
+    kinds: tuple[Any, Any],
+    parts: dict[str, Part],
+    options: Any,
+    clock_mhz: float,
+    phase: Phase,
+    engine: str = "compiled",
+    log: bool = False,
+    values: bool = True,
+) -> tuple[core.Simulation, Outcome]:
+    """Run a phase on a fresh machine of a dataflow and its twin.
+
+    The engines are compiled, stepped, and `table`: the compiled one, with its schedule played as processes.
+    """
+    sim = core.Simulation(clock_mhz=clock_mhz, log=log)
+    machine = Machine(sim, parts)
+    if engine == "stepped":
+        ended = sim.process(kinds[1](options).run(machine, phase))
+        sim.run()
+        return sim, ended.value
+    dataflow = kinds[0](parts, options, clock_mhz)
+    player = play_processes if engine == "table" else None
+    outcome = run(machine, dataflow, phase, values, player)
+    (details,) = outcome.details.values()
+    if details["cycles"]:
+        sim.run(until=details["cycles"])
+    return sim, outcome
+
+
 @dataclass(frozen=True)
 class Rig:
     """A machine with its options, ready to run a layer on either engine."""
@@ -85,16 +116,8 @@ class Rig:
         return next(iter(dataflow.plan([layer], {layer.name: mapping} if mapping else None)))
 
     def run(self, phase: Phase, engine: str = "compiled", values: bool = True, log: bool = False) -> Run:
-        sim = core.Simulation(clock_mhz=self.clock_mhz, log=log)
-        machine = Machine(sim, self.parts)
-        if engine == "stepped":
-            playing = RowStationaryTwin(self.options).run(machine, phase)
-        else:
-            dataflow = RowStationary(self.parts, self.options, self.clock_mhz)
-            playing = dataflow.schedule(machine, phase, dataflow.execute(phase, values))
-        ended = sim.process(playing)
-        sim.run()
-        outcome: Outcome = ended.value
+        kinds = RowStationary, RowStationaryTwin
+        sim, outcome = simulated(kinds, self.parts, self.options, self.clock_mhz, phase, engine, log, values)
         (layer,) = phase.layers
         return Run(
             sim.cycle,

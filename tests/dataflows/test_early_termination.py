@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from machines import DrawnLayer
+from machines import DrawnLayer, simulated
 
 from simhw import core
 from simhw.components.dram_link import DramLink
 from simhw.components.lane_noc import LaneNoc
 from simhw.components.lane_pe import LanePE
 from simhw.core.dataflow import Pool
-from simhw.core.machine import Machine, Part
+from simhw.core.machine import Part
 from simhw.dataflows.early_termination import LOST, EarlyTermination
 from simhw.errors import DescriptionError, MappingError
 from simhw.fast.early_termination import BY_PREDICTION, early_termination_plain
@@ -61,15 +61,8 @@ class LaneRig:
         dataflow = EarlyTermination(self.parts, self.options, self.clock_mhz)
         (phase,) = dataflow.plan([layer])
         phase = replace(phase, mapping=dict(phase.mapping) | self.places)
-        sim = core.Simulation(clock_mhz=self.clock_mhz, log=log)
-        machine = Machine(sim, self.parts)
-        if engine == "stepped":
-            playing = EarlyTerminationTwin(self.options).run(machine, phase)
-        else:
-            playing = dataflow.schedule(machine, phase, dataflow.execute(phase, True))
-        ended = sim.process(playing)
-        sim.run()
-        outcome: Any = ended.value
+        kinds = EarlyTermination, EarlyTerminationTwin
+        sim, outcome = simulated(kinds, self.parts, self.options, self.clock_mhz, phase, engine, log)
         return sim, outcome.outputs[layer.name], outcome.details[layer.name]
 
 
@@ -88,7 +81,7 @@ def rig(
 
 
 def assert_alike(machine: LaneRig, layer: OrderedLayer) -> dict[str, Any]:
-    """Hold both engines, and the processes behind the recurrence, to each other and to the reference."""
+    """Hold both engines, and the shortcut to the schedule, to each other and to the reference."""
     try:
         machine.run(layer)
     except DescriptionError as refused:

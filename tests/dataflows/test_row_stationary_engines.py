@@ -188,21 +188,21 @@ def test_values_and_work_never_depend_on_when_things_arrive(
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_the_recurrence_over_passes_is_what_the_processes_do(seed: int) -> None:
+def test_the_schedule_of_passes_played_as_processes_is_the_same(seed: int) -> None:
     case = drawn_case(4000 + seed)
     if case is None:
         return
     machine, _, phase = case
-    short, played = machine.run(phase), machine.run(phase, log=True)
+    short, played = machine.run(phase), machine.run(phase, "table")
     assert played.details == short.details
     assert (played.cycles, played.actions, played.activity) == (short.cycles, short.actions, short.activity)
 
 
 @pytest.mark.parametrize("clock_mhz", [133.333333333, 83.33333333333333, 66.666666666667, 59.94])
-def test_clocks_that_no_small_fraction_names_run_alike_on_recurrence_and_processes(clock_mhz: float) -> None:
+def test_clocks_that_no_small_fraction_names_run_alike_compiled_and_as_processes(clock_mhz: float) -> None:
     layer, machine = layer_of(3, 16, 32, 30), rig(dram={"clock_mhz": clock_mhz})
     phase = machine.phase(layer, {"m": 32, "n": 1, "e": 14, "p": 16, "q": 4, "r": 2, "t": 2})
-    short, played = machine.run(phase), machine.run(phase, log=True)
+    short, played = machine.run(phase), machine.run(phase, "table")
     assert (short.cycles, short.details) == (played.cycles, played.details)
     third = rig(dram={"clock_mhz": 200 / 3}).run(phase).cycles
     assert third == rig(dram={"clock_mhz": 66.666667}).run(phase).cycles

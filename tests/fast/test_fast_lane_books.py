@@ -29,4 +29,4 @@ def test_a_pe_by_hand():
     actions, cycles, totals = book_lanes(by_lane, by_pe, one, 2 * one, True, 7 * one, 3)
     assert actions[:, 0, 0].tolist() == [0, 0, 10, 10, 0, 0, 20, 20, 30 + 12 + 1 + 3, 3 + 15 + 2 + 7, 3, 0, 0]
     assert cycles[:, 0, 0].tolist() == [10, 0, 0, 20, 0, 0]
-    assert totals.tolist() == [30, 0, 0, 0, 0, 0, 0]
+    assert totals.tolist() == [30, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""The recurrences of the reuse array against their definitions, cycle by cycle."""
+"""The recurrence of a reuse array's passes against its definition, cycle by cycle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from simhw.fast.reuse_schedule import play_blocks, play_blocks_plain, play_sweeps, play_sweeps_plain
+from simhw.fast.sweeps import play_sweeps, play_sweeps_plain
 
 
 def drawn_sweeps(seed: int) -> tuple:
@@ -24,33 +24,11 @@ def drawn_sweeps(seed: int) -> tuple:
     return passes, steps, takes, arrivals, inputs, coefficients
 
 
-def drawn_blocks(seed: int) -> tuple:
-    rng = random.Random(seed)
-    blocks = rng.randint(1, 7)
-    outputs = np.array([rng.choice([0, 0, 1, 5, 20]) for _ in range(blocks)])
-    outputs[-1] = rng.randint(1, 9)
-    return (
-        np.array([rng.choice([0, 0, 1, 7, 30]) for _ in range(blocks)]),
-        np.array([rng.randint(1, 25) for _ in range(blocks)]),
-        outputs,
-        rng.choice([0, 1, 6]),
-        rng.choice([(10, 3), (1, 1), (1, 4), (3, 2), (2000, 1333)]),
-        rng.choice([0, 0, 5]),
-    )
-
-
 @pytest.mark.parametrize("block", range(10))
 def test_play_sweeps_is_its_definition(block: int) -> None:
     for seed in range(30 * block, 30 * block + 30):
         case = drawn_sweeps(seed)
         np.testing.assert_array_equal(play_sweeps(*case), play_sweeps_plain(*case), err_msg=f"seed {seed}")
-
-
-@pytest.mark.parametrize("block", range(10))
-def test_play_blocks_is_its_definition(block: int) -> None:
-    for seed in range(30 * block, 30 * block + 30):
-        case = drawn_blocks(seed)
-        np.testing.assert_array_equal(play_blocks(*case), play_blocks_plain(*case), err_msg=f"seed {seed}")
 
 
 def test_two_passes_by_hand() -> None:
@@ -76,10 +54,3 @@ def test_a_step_that_takes_longer_by_hand() -> None:
         one, np.array([3]), np.array([[1, 3, 1]]), np.array([[2, 2, 2]]), np.array([2]), np.array([4])
     )
     assert found.tolist() == [4 + 5 + 5, 4, 0]
-
-
-def test_one_block_by_hand() -> None:
-    """Load 5 words, work 10, drain 2, put out 3, a word a cycle: nothing overlaps."""
-    five, ten, three = (np.array([n]) for n in (5, 10, 3))
-    found = play_blocks_plain(five, ten, three, 2, (1, 1), 0)
-    assert found.tolist() == [5 + 10 + 2 + 3, 5, 3, 2, 8]
