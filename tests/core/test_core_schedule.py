@@ -10,10 +10,11 @@ import pytest
 from simhw import fast
 from simhw.core import packed
 from simhw.core.engine import ClockDomain
-from simhw.core.link import SteadyLink
+from simhw.core.link import Service, SteadyLink
 from simhw.core.packed import Ragged
 from simhw.core.player import play as play_processes
 from simhw.core.schedule import Schedule
+from simhw.core.timeline import spans
 from simhw.errors import ScheduleError
 from simhw.fast import schedule_player
 from simhw.play import play
@@ -165,3 +166,253 @@ def test_the_compiled_player_knows_the_columns_of_the_table():
         name: getattr(packed, name) for name in names
     }
     assert fast.play_schedule is schedule_player.play_schedule
+
+
+# meaning, counted by hand
+
+
+def test_a_worker_is_charged_for_each_cause_by_what_puts_it_off():
+    table = Schedule()
+    filters, inputs = table.mover("filters", "dram", [3, 4]), table.mover("inputs", "dram", [5])
+    array = table.worker("array", [10, 2], doing="work")
+    array.wait(inputs.done, "inputs", tasks=slice(0, 1))
+    array.wait(filters.done, "filters")
+    found = play(table, {"dram": link()}, log=True)
+    # filters 0-3, inputs 3-8 (asked for before filters 1), filters 8-12; the array works 8-18 and 18-20
+    assert found["filters"].done.tolist() == [3, 12]
+    assert found["inputs"].done.tolist() == [8]
+    assert found["array"].begun.tolist() == [8, 18]
+    assert (found.cycles, found["array"].waited) == (20, {"inputs": 8, "filters": 0})
+    assert (found.busy, found.moved) == ({"dram": 12}, {"dram": (12, 0)})
+    said = {(s.unit, s.what, s.start_cycle, s.end_cycle) for s in spans(found)}
+    assert said == {
+        ("array", "inputs", 0, 8), ("array", "work", 8, 18), ("array", "work", 18, 20),
+        ("dram", "filters", 0, 3), ("dram", "inputs", 3, 8), ("dram", "filters", 8, 12),
+    }  # fmt: skip
+
+
+def test_room_for_two_keeps_a_transfer_back_until_a_place_is_free():
+    table = Schedule()
+    filters = table.mover("filters", "dram", [1, 1, 1])
+    array = table.worker("array", [10, 10, 10])
+    array.wait(filters.done, "filters")
+    filters.wait(array.done[:-2], tasks=slice(2, None))
+    found = play(table, {"dram": link()})
+    assert found["filters"].begun.tolist() == [0, 1, 11]  # when it is asked for
+    assert found["array"].done.tolist() == [11, 21, 31]
+
+
+def test_lanes_of_a_gang_go_at_their_own_pace_and_a_task_is_done_with_the_last():
+    table = Schedule()
+    source = table.worker("source", [4])
+    gang = table.gangs("gang", np.array([[[1, 9], [5, 1]]], np.int32))
+    gang.wait(source.done, "source", tasks=slice(0, 1))
+    after = table.worker("after", [0, 0])
+    after.wait(gang.begun, "begun", tasks=slice(0, 2))
+    last = table.worker("last", [0, 0])
+    last.wait(gang.done, "done")
+    found = play(table, {})
+    assert found["gang"].begun.tolist() == [4, 13]  # the second lane begins its second task at 13
+    assert found["gang"].done.tolist() == [13, 14]
+    assert found["gang"].waits["source"].tolist() == [[4, 4]]
+    assert found["after"].waited == {"begun": 13}
+    assert found["last"].waited == {"done": 14}
+
+
+def test_lanes_that_take_no_part_neither_work_nor_wait():
+    table = Schedule()
+    source = table.worker("source", [7])
+    gang = table.gangs("gang", np.array([[[3, 3], [2, 2]]]), widths=np.array([[1, 2]]))
+    gang.wait(source.done, "all", tasks=slice(0, 1))
+    gang.wait(source.done, "first", tasks=slice(1, 2), lanes=1)
+    found = play(table, {})
+    assert found["gang"].waits["all"].tolist() == [[7, 0]]
+    assert found["gang"].waits["first"].tolist() == [[0, 0]]
+    assert found["gang"].done.tolist() == [10, 12]  # the second lane did the second task from 0 to 2
+
+
+def test_of_one_cycle_the_mover_declared_first_is_served_first():
+    table = Schedule()
+    second = table.mover("b", "dram", [2])
+    first = table.mover("a", "dram", [3])
+    found = play(table, {"dram": link()})
+    assert (found[second].done.tolist(), found[first].done.tolist()) == ([2], [5])
+
+
+def test_links_have_clocks_and_latencies_of_their_own():
+    table = Schedule()
+    slow, fast_one = table.mover("slow", "off", [2]), table.mover("fast", "on", [8])
+    found = play(table, {"off": link(50), "on": link(800, latency_cycles=3)})
+    assert found[slow].done.tolist() == [2 * 4]
+    assert found[fast_one].done.tolist() == [8 // 4 + 3]
+    assert found.busy == {"off": 8, "on": 2}
+
+
+def test_a_link_faster_than_the_machine_serves_several_transfers_in_a_cycle():
+    table = Schedule()
+    movers = table.movers("mover", "dram", np.ones((5, 1)))
+    found = play(table, {"dram": link(400)})
+    assert found[movers].done.reshape(-1).tolist() == [1, 1, 2, 2, 3]
+
+
+def test_nothing_to_move_is_done_at_once_and_bothers_no_link():
+    table = Schedule()
+    worker = table.worker("worker", [6])
+    nothing = table.mover("nothing", "dram", [0, 0])
+    nothing.wait(worker.done, tasks=slice(1, 2))
+    found = play(table, {"dram": link(latency_cycles=9)})
+    assert (found[nothing].done.tolist(), found.busy["dram"]) == ([0, 6], 0)
+
+
+def test_groups_are_paired_one_by_one_or_one_with_all():
+    table = Schedule()
+    sources = table.workers("source {}", [[3], [5]])
+    readers = table.workers("reader", [[1], [1]])
+    readers.wait(sources.done, "own")
+    join = table.worker("join", [0])
+    join.wait(readers.done, "all")
+    crossed = table.workers("crossed", [[0], [0]])
+    crossed.wait(sources.done.of([1, 0]), "other")
+    found = play(table, {})
+    assert found["reader"].done.tolist() == [[4], [6]]
+    assert found["join"].done.tolist() == [6]
+    assert found["crossed"].done.tolist() == [[5], [3]]
+
+
+def test_a_link_without_a_compiled_form_is_played_as_processes():
+    class Slow:
+        """Every transfer takes seven cycles, whatever it moves."""
+
+        def __init__(self):
+            self.free = 0
+
+        def serve(self, asked, words):
+            start = max(asked, self.free)
+            self.free = start + 7
+            return Service(start, self.free, self.free)
+
+    table = Schedule()
+    words = table.mover("words", "odd", [1, 100])
+    assert play(table, {"odd": Slow()})[words].done.tolist() == [7, 14]
+
+
+# what a table cannot mean
+
+
+def refused(make, **links):
+    """Return the message with which both players refuse a table, in the same words."""
+    said = set()
+    for player in (play, play_processes):
+        with pytest.raises(ScheduleError) as fault:
+            player(make(), links)
+        said.add(str(fault.value))
+    (message,) = said
+    return message
+
+
+def two(make):
+    def made():
+        table = Schedule()
+        make(table, table.worker("a", [1, 2]), table.worker("b", [1, 2]))
+        return table
+
+    return made
+
+
+def test_a_circle_of_waits_is_named_with_its_tasks():
+    def crossed(table, a, b):
+        a.wait(b.done[1:], tasks=slice(0, 1))
+        b.wait(a.done[1:], tasks=slice(1, 2))
+
+    assert refused(two(crossed)) == (
+        "schedule: never ends: a[0] waits for b[1] to be done; b[1] waits for a[1] to be done"
+    )
+
+    def through_a_link(table, a, b):
+        words = table.mover("words", "dram", [1])
+        words.wait(b.begun[1:])
+        b.wait(a.done[:1], tasks=slice(1, 2))
+        a.wait(words.done, tasks=slice(0, 1))
+
+    assert refused(two(through_a_link), dram=link()) == (
+        "schedule: never ends: a[0] waits for words[0] to be done; words[0] waits for b[1] to begin; "
+        "b[1] waits for a[0] to be done"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda table, a, b: a.wait(a.done[[0, 1]], tasks=[0, 1]),
+            "schedule: a[0]: waits for a[0]; a task can wait only for earlier ones of its own unit",
+        ),
+        (
+            lambda table, a, b: a.wait(b.done[[2]], tasks=[0]),
+            "schedule: b[2]: is no task; b has 2, from 0 on",
+        ),
+        (
+            lambda table, a, b: a.wait(b.done[[-1]], tasks=[0]),
+            "schedule: b[-1]: is no task; b has 2, from 0 on",
+        ),
+        (
+            lambda table, a, b: a.wait(b.done[[0]], tasks=[5]),
+            "schedule: a[5]: is no task; a has 2, from 0 on",
+        ),
+        (
+            lambda table, a, b: a.wait(b.done[[0, 1]], tasks=[1, 0]),
+            "schedule: a: a wait names its tasks out of order, or one twice; "
+            "wants each once, the first first",
+        ),
+        (
+            lambda table, a, b: a.wait(b.done[:1]),
+            "schedule: 2 tasks of a wait for 1 of b; wants one for each",
+        ),
+        (
+            lambda table, a, b: table.worker("c", [1, -2]),
+            "schedule: c[1]: takes -2 cycles; wants at least 0",
+        ),
+        (
+            lambda table, a, b: table.gangs("c", np.array([[[1, 2], [1, -3]]])),
+            "schedule: c[1]: takes -3 cycles; wants at least 0",
+        ),
+        (
+            lambda table, a, b: table.mover("c", "dram", [4, -1]),
+            "schedule: c[1]: takes -1 words; wants at least 0",
+        ),
+        (
+            lambda table, a, b: table.gangs("c", np.ones((1, 2, 3), int), widths=np.array([[3, 4]])),
+            "schedule: c[1]: has 4 lanes; wants 1 to 3",
+        ),
+        (
+            lambda table, a, b: table.worker("a", [1]),
+            "schedule: a: is there already; wants another name",
+        ),
+        (
+            lambda table, a, b: table.workers("c", [[1], [1]], tasks=np.array([1, 2])),
+            "schedule: c 1: has 2 tasks; wants at most 1, which have lengths",
+        ),
+        (
+            lambda table, a, b: table.workers("c", np.ones((3, 1))).wait(table.workers("d", [[1], [1]]).done),
+            "schedule: 3 of c wait for 2 of d; wants as many, or one",
+        ),
+        (
+            lambda table, a, b: a.wait(Schedule().worker("else", [1]).done),
+            "schedule: a waits for else, which is of another schedule",
+        ),
+        (
+            lambda table, a, b: table.worker("c", [1 << 61, 1 << 61, 1 << 61]),
+            "schedule: takes 4.6e+18 cycles, or edges of a clock, or more; wants fewer",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_one_line(make, message):
+    assert refused(two(make), dram=link()) == message
+
+
+def test_a_link_that_is_not_there_is_named():
+    table = Schedule()
+    table.mover("words", "drum", [1])
+    with pytest.raises(ScheduleError) as fault:
+        play(table, {"dram": link()})
+    assert str(fault.value) == "schedule: no link 'drum'; known: dram"
