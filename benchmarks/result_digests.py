@@ -26,7 +26,7 @@ NETWORKS = ("lenet_digits", "lenet5_mnist", "resnet20_cifar10", "alexnet_conv", 
 SNAPEA = (
     {},
     {"options.termination": "off"},
-    {"options.negatives": "magnitude"},
+    {"transforms.sign_order.negatives": "magnitude"},
     {"options.test": "at_or_below"},
     {"options.signed_inputs": "shift"},
     {"options.long_filters": "staged"},

@@ -20,7 +20,7 @@ NETWORKS = ("squeezenet_v1_1", "alexnet_conv", "resnet20_cifar10", "lenet5_mnist
 CHOICES = (
     {},
     {"options.termination": "off"},
-    {"options.negatives": "magnitude"},
+    {"transforms.sign_order.negatives": "magnitude"},
     {"options.test": "at_or_below"},
     {"options.signed_inputs": "shift"},
     {"options.long_filters": "staged"},

@@ -16,3 +16,4 @@ def no_kinds(monkeypatch):
     monkeypatch.setattr("simhw.core.component._KINDS", {})
     monkeypatch.setattr("simhw.core.dataflow._DATAFLOWS", {})
     monkeypatch.setattr("simhw.core.dataflow._TWINS", {})
+    monkeypatch.setattr("simhw.core.transform._TRANSFORMS", {})

@@ -91,7 +91,13 @@ def toys(no_kinds, monkeypatch):
     monkeypatch.setattr(
         "simhw.description.checking.technology_names", lambda: ["tetris_45nm", "toy_45nm", "toy_65nm"]
     )
-    monkeypatch.setattr("simhw.description.checking.transform_names", lambda: ["quantize", "sign_order"])
+
+    class Quantize(core.Transform, kind="quantize"):
+        pass
+
+    class SignOrder(core.Transform, kind="sign_order"):
+        pass
+
     return Flow
 
 
@@ -128,7 +134,7 @@ def test_a_description_says_what_the_machine_is(toy):
     assert toy_machine.clock_mhz == 200
     assert toy_machine.dataflow == "toy_flow"
     assert toy_machine.options.to_dict() == {"order": "rows", "overlapped": False}
-    assert toy_machine.transforms == ()
+    assert toy_machine.transforms == {}
     assert toy_machine.technology == "toy_45nm"
     assert toy_machine.mapping is None
     pes, dram = toy_machine.parts["pes"], toy_machine.parts["dram"]
@@ -230,7 +236,8 @@ ONE_FAULT = [
      "got 65"),
     ("options", "transforms: [sign_ordr]\noptions", "toy.yaml:5: transforms[0]: unknown transform "
      "'sign_ordr'; did you mean 'sign_order'? known: quantize, sign_order"),
-    ("options", "transforms: sign_order\noptions", "toy.yaml:5: transforms: wants a list of transforms, got "
+    ("options", "transforms: sign_order\noptions", "toy.yaml:5: transforms: wants a list of transforms, "
+     "or a mapping to their options, got "
      "'sign_order'"),
     # roles
     ("  pes:", "  memo: {kind: toy_lane}\n  pes:", "toy.yaml:8: components: unknown role 'memo'; known: "
@@ -383,7 +390,7 @@ def test_overrides_take_the_place_of_what_the_file_says(toy):
     assert found.parts["pes"].rows == 8
     assert found.clock_mhz == 150
     assert found.options.overlapped is True
-    assert found.transforms == ("quantize",)
+    assert list(found.transforms) == ["quantize"]
     assert found.parts["pes"].spec.io_buffer_kib == 2.5
     assert found.technology is None
     assert found.cites == "12"

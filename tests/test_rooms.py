@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trace": {"shapes"},
     "workload": {"shapes", "trace", "reference"},
     "imports": {"shapes", "trace", "reference", "workload"},
-    "transforms": {"shapes", "fast", "reference", "trace"},
+    "transforms": {"core", "shapes", "fast", "reference", "trace"},
     "components": {"core", "fast"},
     "mapping": {"shapes", "core"},
     "play": {"core", "fast"},
@@ -84,6 +84,7 @@ REGISTRIES = {
     ("simhw.core.component", "_KINDS"),
     ("simhw.core.dataflow", "_DATAFLOWS"),
     ("simhw.core.dataflow", "_TWINS"),
+    ("simhw.core.transform", "_TRANSFORMS"),
 }
 
 

@@ -44,7 +44,7 @@ def test_the_largest_negatives_first_stop_earlier_in_every_layer_that_stops() ->
     original, magnitude = (
         [
             x.details["macs_cut"]
-            for x in simulate("snapea", TRACE, overrides={"options.negatives": order}).layers
+            for x in simulate("snapea", TRACE, overrides={"transforms.sign_order.negatives": order}).layers
         ]
         for order in ("original", "magnitude")
     )
@@ -135,8 +135,8 @@ def test_what_a_tuning_puts_out_is_what_the_machine_puts_out() -> None:
 def test_a_tuning_needs_a_machine_that_predicts() -> None:
     with pytest.raises(
         DescriptionError,
-        match=r"^tuning: eyeriss predicts nothing; wants an accelerator with transforms: \[sign_order\], "
-        r"such as snapea$",
+        match=r"^tuning: eyeriss predicts nothing; wants an accelerator with "
+        r"transforms: {speculation: {}}$",
     ):
         simulate("eyeriss", TRACE, tuning=TUNING)
 

@@ -100,8 +100,7 @@ def test_coefficients_cross_the_link_packed_at_their_own_width() -> None:
 def test_the_mapping_that_map_prints_is_the_one_that_runs(tmp_path: Path) -> None:
     trace = trace_of("rows and runs")
     shapes = [(layer.name, layer.shape) for layer in trace.layers]
-    fits = {layer.name: layer.fit for layer in trace.layers if layer.fit is not None}
-    planned = plan_mapping("tolba", shapes, fits=fits)
+    planned = plan_mapping("tolba", shapes, trace=trace)
     result = simulate("tolba", trace)
     assert planned == {layer.name: layer.mapping for layer in result.layers}
     path = trace.save(tmp_path / "lines.safetensors")

@@ -16,19 +16,20 @@ import numpy as np
 import simhw
 from simhw import core
 from simhw.accelerator.network import kept_network
-from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, Pool, dataflow_kinds, twin_kinds
+from simhw.accelerator.view import LayerView
+from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, dataflow_kinds, twin_kinds
 from simhw.core.machine import Machine
 from simhw.description import Description, load_accelerator, load_mapping
+from simhw.description.tunings import KIND as TUNED
 from simhw.description.tunings import Tuning, load_tuning
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
 from simhw.play import run
 from simhw.reference.graph import Graph
 from simhw.result import LayerResult, Lazily, Result
-from simhw.shapes import LayerShape, NumberFormat
+from simhw.shapes import LayerShape
 from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
-from simhw.transforms import sign_order
 
 ENGINES = ("compiled", "stepped")
 MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word of the part's width
@@ -36,85 +37,6 @@ MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word o
 Progress = Callable[[int, int, str], None]
 Sum = tuple[str, int, list[str]]  # of what, by what it is multiplied, and the counts that are added
 MappingSource = str | Path | Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class LayerView:
-    """A trace's layer as a machine meets it; in a closed loop its inputs are what came before."""
-
-    traced: LayerTrace
-    reads_network_input: bool
-    given: Array | None = None
-    orders: bool = False  # whether the machine wants weights by sign
-    negatives: str = "original"  # and in which order those below zero
-    tuning: Tuning | None = None  # by what its filters predict
-    inclusive: bool = False  # whether a sum at its threshold stops
-    fed_by: tuple[str, ...] | None = None
-    feeds: tuple[str, ...] | None = None
-    pool: Pool | None = None
-
-    @property
-    def name(self) -> str:
-        return self.traced.name
-
-    @property
-    def kind(self) -> str:
-        return self.traced.kind
-
-    @property
-    def shape(self) -> LayerShape:
-        return self.traced.shape
-
-    @property
-    def activation(self) -> str | None:
-        return self.traced.activation
-
-    @property
-    def formats(self) -> Mapping[str, NumberFormat]:
-        return self.traced.formats
-
-    @property
-    def shift(self) -> int:
-        return self.traced.shift
-
-    @property
-    def weights(self) -> Array:
-        return self.traced.weights
-
-    @property
-    def bias(self) -> Array:
-        return self.traced.bias
-
-    @property
-    def inputs(self) -> Array:
-        return self.traced.inputs if self.given is None else self.given
-
-    @property
-    def expected(self) -> Array:
-        return self.traced.expected
-
-    @property
-    def coefficients(self) -> Array | None:
-        return self.traced.coefficients
-
-    @property
-    def fit(self) -> Array | None:
-        return self.traced.fit
-
-    @functools.cached_property
-    def ordering(self) -> sign_order.Ordering | None:
-        """Each filter's weights in the order of `sign_order`, or for prediction, if the machine asks."""
-        if not self.orders:
-            return None
-        if self.tuning is not None:
-            predicting = self.tuning.ordering(self.traced, self.negatives, self.inclusive)
-            if predicting is not None:
-                return predicting
-        return sign_order.apply(np.asarray(self.weights), self.negatives, where=self.name)
-
-    def forget(self) -> None:
-        """Let go of what was made of the layer: memory is that of the largest, and not of all."""
-        self.__dict__.pop("ordering", None)
 
 
 def simulate(
@@ -202,44 +124,68 @@ def plan_mapping(
     layers: Iterable[tuple[str, LayerShape]],
     *,
     overrides: Mapping[str, Any] | Sequence[str] = (),
-    fits: Mapping[str, Array] | None = None,
+    trace: Trace | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the mapping that the machine's own mapper chooses for each (name, shape).
 
-    `fits` are those of layers whose weights come from coefficients (`LayerTrace.fit`).
+    With `trace` they are layers of it, and what transforms leave with them may have a part in the choice.
     """
-    dataflow = _mapper(accelerator, overrides)
-    return {name: dataflow.map_layer(name, shape, (fits or {}).get(name)) for name, shape in layers}
+    return {name: mapping for name, mapping, _ in _mapped(accelerator, layers, overrides, trace)}
 
 
 def mapping_notes(
     accelerator: str | Path | Description,
-    layers: Iterable[str],
+    layers: Iterable[tuple[str, LayerShape]],
     *,
     overrides: Mapping[str, Any] | Sequence[str] = (),
-    fits: Mapping[str, Array] | None = None,
+    trace: Trace | None = None,
 ) -> dict[str, str]:
     """Return what must be known to run layers that `plan_mapping` mapped, where there is anything."""
-    dataflow = _mapper(accelerator, overrides)
-    notes = {name: dataflow.mapping_note((fits or {}).get(name)) for name in layers}
-    return {name: note for name, note in notes.items() if note}
+    return {name: note for name, _, note in _mapped(accelerator, layers, overrides, trace) if note}
 
 
-def _mapper(accelerator: str | Path | Description, overrides: Mapping[str, Any] | Sequence[str]) -> Dataflow:
+def _mapped(
+    accelerator: str | Path | Description,
+    layers: Iterable[tuple[str, LayerShape]],
+    overrides: Mapping[str, Any] | Sequence[str],
+    trace: Trace | None,
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield name, mapping and note of each layer."""
     described = load_accelerator(accelerator, overrides=overrides)
-    return dataflow_kinds()[described.dataflow](described.parts, described.options, described.clock_mhz)
+    dataflow = dataflow_kinds()[described.dataflow](described.parts, described.options, described.clock_mhz)
+    own = [] if trace is None else _views(trace, trace.layers, described, None)
+    views = {view.name: view for view in own}
+    for name, shape in layers:
+        layer: Any = _Bare(name, shape, views.get(name))
+        yield name, dataflow.map_layer(layer), dataflow.mapping_note(layer)
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A layer of which a shape is known, and of a trace's what transforms leave with it, too."""
+
+    name: str
+    shape: LayerShape
+    of_trace: LayerView | None = None
+
+    def side(self, transform: str) -> Any:
+        return None if self.of_trace is None else self.of_trace.side(transform)
 
 
 def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:
     """Return the tuning, held against the machine and the network that are to use it."""
-    if "sign_order" not in description.transforms:
+    network: Any = trace  # a Trace caches its digests, which pyright takes for no property
+    dataflow = dataflow_kinds()[description.dataflow](
+        description.parts, description.options, description.clock_mhz
+    )
+    if not description.takes(TUNED):
         raise DescriptionError(
             f"tuning: {description.name} predicts nothing; wants an accelerator with "
-            "transforms: [sign_order], such as snapea"
+            f"transforms: {{{TUNED}: {{}}}}"
         )
-    if getattr(description.options, "termination", None) == "off":
-        raise DescriptionError(f"tuning: {description.name} has options.termination off; wants exact")
-    network: Any = trace  # a Trace caches its digests, which pyright takes for no property
+    why_not = dataflow.refuse_parameters(TUNED)
+    if why_not is not None:
+        raise DescriptionError(f"tuning: {description.name} {why_not}")
     return load_tuning(given, network)
 
 
@@ -257,22 +203,27 @@ def _chosen_layers(
         if twice:
             raise DescriptionError(f"layers: names {twice[0]} twice; each layer runs once")
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
+    return _views(trace, chosen, description, tuned)
+
+
+def _views(
+    trace: Trace, layers: Iterable[LayerTrace], description: Description, tuned: Tuning | None
+) -> list[LayerView]:
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
-    orders = "sign_order" in description.transforms
-    negatives = getattr(description.options, "negatives", "original")
     network = kept_network(trace)
+    transforms = {
+        kind: (transform, tuned if transform.PARAMETERS == TUNED else None)
+        for kind, transform in core.transforms_of(description.transforms).items()
+    }
     return [
         LayerView(
             layer,
             reads[layer.name] == entrance,
-            orders=orders,
-            negatives=negatives,
-            tuning=tuned,
-            inclusive=getattr(description.options, "test", None) == "at_or_below",
+            transforms=transforms,
             **network.around[layer.name],
         )
-        for layer in chosen
+        for layer in layers
     ]
 
 

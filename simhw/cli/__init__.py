@@ -356,9 +356,9 @@ def map_(
     ]
     check_outputs([output], reads, MappingError)
     name, shapes = inventory.shapes_of(trace, images)
-    wanted, fits = inventory.only(shapes, names), inventory.fits_of(trace)
-    planned = plan_mapping(accelerator, wanted, overrides=settings or (), fits=fits)
-    notes = mapping_notes(accelerator, planned, overrides=settings or (), fits=fits)
+    wanted, source = inventory.only(shapes, names), inventory.trace_of(trace)
+    planned = plan_mapping(accelerator, wanted, overrides=settings or (), trace=source)
+    notes = mapping_notes(accelerator, wanted, overrides=settings or (), trace=source)
     text = inventory.mapping_yaml(accelerator, name, planned, notes)
     if output is not None:
         write_file(output, text, MappingError)
@@ -789,6 +789,7 @@ def _results_of(
     from simhw.accelerator import simulate
     from simhw.cli.inventory import repriced
     from simhw.description import load_accelerator
+    from simhw.description.tunings import KIND
     from simhw.result import Result
 
     faults: list[str] = []
@@ -800,7 +801,7 @@ def _results_of(
             )
         except SimhwError as error:
             faults += error.faults
-    predicting = [one for one in given if "sign_order" in getattr(one, "transforms", ())]
+    predicting = [one for one in given if not isinstance(one, Result) and one.takes(KIND)]
     if tuning is not None and not predicting and not faults:
         faults.append(f"--tuning: none of {', '.join(what)} predicts; name an accelerator such as snapea")
     if faults:

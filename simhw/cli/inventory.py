@@ -21,6 +21,7 @@ from simhw.reference import datasets
 from simhw.reference.npz import Npz
 from simhw.result import Result, csv_text
 from simhw.shapes import LayerShape
+from simhw.trace import Trace
 from simhw.workload import Workload
 from simhw.workload.exporter import check_sizes
 
@@ -464,15 +465,12 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
     return trace.name, _held(trace.path or trace.name, resized)
 
 
-def fits_of(name: str) -> dict[str, np.ndarray]:
-    """Return the fits of a trace's layers whose weights come from coefficients; of a workload none."""
-    from simhw.trace import Trace
-
+def trace_of(name: str) -> Trace | None:
+    """Return the trace of a name or path, None where it is a workload's."""
     try:
-        layers = Trace.load(name).layers
+        return Trace.load(name)
     except TraceError:  # a workload, or `shapes_of` has said what is wrong
-        return {}
-    return {layer.name: layer.fit for layer in layers if layer.fit is not None}
+        return None
 
 
 def _held(where: str | Path, shapes: Shapes) -> Shapes:

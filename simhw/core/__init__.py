@@ -18,6 +18,7 @@ from simhw.core.packed import Ragged
 from simhw.core.schedule import Played, Schedule, Units
 from simhw.core.spec import Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
 from simhw.core.tally import Tally, strip_indexes
+from simhw.core.transform import Transform, transform_kinds, transforms_of
 
 __all__ = [
     "ClockDomain",
@@ -44,6 +45,7 @@ __all__ = [
     "Spec",
     "SteadyLink",
     "Tally",
+    "Transform",
     "Twin",
     "Units",
     "Wants",
@@ -51,6 +53,8 @@ __all__ = [
     "dataflow_kinds",
     "load_plugin",
     "strip_indexes",
+    "transform_kinds",
+    "transforms_of",
     "twin_kinds",
     "wanted",
 ]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import simpy
 
 from simhw.core.engine import Simulation
+from simhw.core.registry import register
 from simhw.core.spec import Spec
 from simhw.errors import PluginError
 
@@ -37,14 +38,7 @@ class Component:
         super().__init_subclass__(**rest)
         if not kind:
             return
-        known = _KINDS.get(kind)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise PluginError(
-                f"{cls.__module__}.{cls.__qualname__}: kind {kind!r} is already that of "
-                f"{known.__module__}.{known.__qualname__}; choose another name"
-            )
-        cls.KIND = kind  # pyright: ignore[reportConstantRedefinition]
-        _KINDS[kind] = cls
+        register(_KINDS, cls, kind)
 
     def __init__(self, sim: Simulation, name: str, spec: Any) -> None:
         self.sim = sim

@@ -11,9 +11,9 @@ from simpy import Event
 
 from simhw.core.link import Link
 from simhw.core.machine import Machine, Part
+from simhw.core.registry import register
 from simhw.core.schedule import Schedule
 from simhw.core.spec import Spec
-from simhw.errors import PluginError
 from simhw.shapes import LayerShape, NumberFormat
 
 Array = NDArray[Any]
@@ -56,12 +56,8 @@ class Layer(Protocol):
     def inputs(self) -> Array: ...
     @property
     def expected(self) -> Array: ...
-    @property
-    def ordering(self) -> Any: ...  # of the transform that ordered its weights, or None
-    @property
-    def coefficients(self) -> Array | None: ...  # what its weights come from, [filters, groups, terms]
-    @property
-    def fit(self) -> Array | None: ...  # of its coefficients: weights of a group, bits, each term's fraction
+    def side(self, transform: str) -> Any: ...  # data that a transform left with it, or None
+    def stored(self, tensor: str) -> Array | None: ...  # that its trace holds beside the four above
 
     # its place in the network, where nothing but pooling, joining and flattening lies between two layers
     @property
@@ -112,13 +108,13 @@ class Dataflow:
 
     KIND: ClassVar[str] = ""
     ROLES: ClassVar[Mapping[str, Role]] = {}
-    TRANSFORMS: ClassVar[tuple[str, ...]] = ()  # that a description may ask for
+    TRANSFORMS: ClassVar[tuple[str, ...]] = ()  # whose side data it takes, where a description lists them
     Options: ClassVar[type[Spec]] = Spec
 
     def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if kind:
-            _register(_DATAFLOWS, cls, kind)
+            register(_DATAFLOWS, cls, kind)
 
     def __init__(self, parts: Mapping[str, Part], options: Any, clock_mhz: float) -> None:
         self.parts = parts
@@ -135,13 +131,17 @@ class Dataflow:
         """Return the mapping that `plan` would choose for a layer of this shape."""
         raise NotImplementedError
 
-    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
-        """Return the same of a layer whose weights come from coefficients, with `fit` as in `Layer`."""
-        return self.map_shape(name, shape)
+    def map_layer(self, layer: Layer) -> dict[str, Any]:
+        """Return the same of a layer, whose side data may have a part in it."""
+        return self.map_shape(layer.name, layer.shape)
 
-    def mapping_note(self, fit: Array | None) -> str:
-        """Return what the reader of the mapping of such a layer must know to run it; of most, nothing."""
+    def mapping_note(self, layer: Layer) -> str:
+        """Return what the reader of a layer's mapping must know to run it; of most, nothing."""
         return ""
+
+    def refuse_parameters(self, kind: str) -> str | None:
+        """Return why parameters of a kind, which one of its transforms takes, would have no effect here."""
+        return None
 
     def execute(self, phase: Phase, values: bool) -> Any:
         """Return the phase's work: what every unit performs, and the outputs if `values`."""
@@ -171,7 +171,7 @@ class Twin:
     def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if kind:
-            _register(_TWINS, cls, kind)
+            register(_TWINS, cls, kind)
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -183,17 +183,6 @@ class Twin:
 
 _DATAFLOWS: dict[str, type[Dataflow]] = {}  # filled when classes are defined, never written otherwise
 _TWINS: dict[str, type[Twin]] = {}
-
-
-def _register(registry: dict[str, Any], cls: type[Any], kind: str) -> None:
-    known = registry.get(kind)
-    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise PluginError(
-            f"{cls.__module__}.{cls.__qualname__}: {kind!r} is already that of "
-            f"{known.__module__}.{known.__qualname__}; choose another name"
-        )
-    cls.KIND = kind
-    registry[kind] = cls
 
 
 def dataflow_kinds() -> dict[str, type[Dataflow]]:

@@ -37,6 +37,12 @@ class Work:
     unfit_sums: int | None
 
 
+def fit_of(layer: Layer) -> Array | None:
+    """Return how a layer's coefficients are to be read, None where its weights are weights and no more."""
+    lines = layer.side("fit_groups")
+    return None if lines is None else lines.fit
+
+
 class DiagonalArray(core.Dataflow):
     """PEs whose inputs come along diagonals and whose sums climb columns, one column of windows a cycle.
 
@@ -45,6 +51,7 @@ class DiagonalArray(core.Dataflow):
     `WINDOWS`, role and part.
     """
 
+    TRANSFORMS = ("fit_groups",)
     WINDOWS: ClassVar[tuple[tuple[str, str], tuple[str, str]]]
 
     ROLES: ClassVar[Mapping[str, Role]] = {
@@ -100,7 +107,7 @@ class DiagonalArray(core.Dataflow):
         published = self._published(layers, mapping or {})
         for layer in layers:
             own = published.get(layer.name) or self.choose(
-                layer.name, layer.shape, self.grouping(layer.shape, layer.fit)
+                layer.name, layer.shape, self.grouping(layer.shape, fit_of(layer))
             )
             yield Phase(name=layer.name, layers=(layer,), mapping=own.to_dict())
 
@@ -118,7 +125,7 @@ class DiagonalArray(core.Dataflow):
             except MappingError as error:
                 wrong += error.faults
                 continue
-            illegal = faults(given, layer.shape, self.grouping(layer.shape, layer.fit), self.limits)
+            illegal = faults(given, layer.shape, self.grouping(layer.shape, fit_of(layer)), self.limits)
             wrong += [f"{layer.name}: {fault}" for fault in illegal]
             found[layer.name] = given
         if wrong:
@@ -139,10 +146,11 @@ class DiagonalArray(core.Dataflow):
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:
         """Return the mapping of a layer whose weights run as they are."""
-        return self.map_layer(name, shape, None)
+        return self.choose(name, shape, self.grouping(shape, None)).to_dict()
 
-    def map_layer(self, name: str, shape: LayerShape, fit: Array | None) -> dict[str, Any]:
-        return self.choose(name, shape, self.grouping(shape, fit)).to_dict()
+    def map_layer(self, layer: Layer) -> dict[str, Any]:
+        grouping = self.grouping(layer.shape, fit_of(layer))
+        return self.choose(layer.name, layer.shape, grouping).to_dict()
 
     def choose(self, name: str, shape: LayerShape, grouping: Grouping) -> ReuseMapping:
         try:
@@ -165,7 +173,7 @@ class DiagonalArray(core.Dataflow):
     def too_wide(self, layer: Layer, part: str, bits: int) -> str:
         """Return the message that what a layer stores has more bits than the machine's words."""
         settings = " ".join(f"--set components.{role}.word_bits={bits}" for role in self.word_bits)
-        fitted = part == "weights" and layer.fit is not None
+        fitted = part == "weights" and fit_of(layer) is not None
         told = "fitted weights" if fitted else part
         other = "a trace of the exact network's weights, or " if fitted else ""
         return (
@@ -181,7 +189,7 @@ class DiagonalArray(core.Dataflow):
     def execute(self, phase: Phase, values: bool) -> Work:
         """Compute the outputs, every count, and how long the array takes for each block."""
         layer = phase.layers[0]
-        grouping = self.grouping(layer.shape, layer.fit)
+        grouping = self.grouping(layer.shape, fit_of(layer))
         role, part = self.WINDOWS[0 if grouping.by_rows else 1]
         held, made = self.parts[role], self.reuse_block(grouping)
         layout = Layout(
@@ -217,11 +225,12 @@ class DiagonalArray(core.Dataflow):
 
     def _values(self, layer: Layer) -> tuple[Array, int]:
         shape, form = layer.shape, layer.formats["expected"]
+        lines = layer.side("fit_groups")
         sums = fast.conv_of_coefficients(
             np.asarray(layer.inputs),
             np.asarray(layer.weights),
-            None if layer.coefficients is None else np.asarray(layer.coefficients),
-            None if layer.fit is None else np.asarray(layer.fit),
+            None if lines is None else np.asarray(lines.coefficients),
+            None if lines is None else np.asarray(lines.fit),
             np.asarray(layer.bias),
             shape.stride, shape.pad, shape.dilation, shape.groups,
         )  # fmt: skip

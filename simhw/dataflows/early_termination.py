@@ -46,7 +46,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         "noc": Role(fields=("row_words",), about="broadcasts along rows and columns"),
         "dram": Role(fields=("word_bits", "clock_mhz"), about="off-chip memory"),
     }
-    TRANSFORMS = ("sign_order",)
+    TRANSFORMS = ("sign_order", "speculation")
 
     @dataclass(frozen=True, kw_only=True)
     class Options(core.Spec):
@@ -54,7 +54,6 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
 
         termination: Literal["exact", "off"] = "exact"
         test: Literal["below", "at_or_below"] = "below"  # equation 3.1 of the thesis prints <=
-        negatives: Literal["original", "magnitude"] = "original"  # order among negative weights
         signed_inputs: Literal["whole", "shift", "refuse"] = "whole"
         long_filters: Literal["parked", "staged", "restreamed"] = "parked"
         weight_buffer: Literal["halves", "whole"] = "halves"  # whether one half loads while one is used
@@ -152,6 +151,9 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             )  # fmt: skip
         return found
 
+    def refuse_parameters(self, kind: str) -> str | None:
+        return "has options.termination off; wants exact" if self.options.termination == "off" else None
+
     def kept_inputs(self, layers: Sequence[Layer]) -> set[str]:
         """Return the layers whose inputs are on chip already when they begin.
 
@@ -219,7 +221,7 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
             return "no ReLU follows"
         if len(slices(layer.shape, self.pes.half_words)) > 1:
             return f"a window of {layer.shape.window} inputs does not fit {self.pes.half_words} words"
-        if layer.ordering is None:
+        if ordering_of(layer) is None:
             return "the description asks for no sign_order"
         if not lows.any():
             return None
@@ -250,8 +252,8 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
                 outputs=self._finished(layer, sums),
                 details={"termination": f"off: {why_not}"} | _stopped(shape, None, None, 0),
             )
-        order = layer.ordering
-        thresholds = order.thresholds
+        order = ordering_of(layer)
+        thresholds = order.thresholds_of(inclusive=self.options.test == "at_or_below")
         ranges: Any = (lows, tops)
         border: Any = 0
         if lows.any():
@@ -334,6 +336,12 @@ class EarlyTermination(core.Dataflow, kind="early_termination"):
         }
         outputs = {} if work.outputs is None else {name: work.outputs}
         return Outcome(outputs=outputs, details={name: details | dict(work.details)})
+
+
+def ordering_of(layer: Layer) -> Any:
+    """Return a layer's weights in the order in which they are executed, or None where none is asked for."""
+    predicting = layer.side("speculation")
+    return layer.side("sign_order") if predicting is None else predicting
 
 
 def _listed(mapping: Mapping[str, Any]) -> str:

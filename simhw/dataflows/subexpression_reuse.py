@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from simhw import core
 from simhw.core.dataflow import Array, Layer, Role
-from simhw.dataflows.diagonal_array import DiagonalArray
+from simhw.dataflows.diagonal_array import DiagonalArray, fit_of
 from simhw.mapping.reuse_array import Grouping, grouping_of
 from simhw.shapes import LayerShape
 
@@ -52,18 +52,19 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
                 f"{name}: {self.KIND} wants integers, the trace holds float32; make it with --format fixed16"
             )
             return
-        if layer.fit is None and self.options.unfitted == "refuse":
+        fit = fit_of(layer)
+        if fit is None and self.options.unfitted == "refuse":
             yield (
                 f"{name}: its weights come from no coefficients; wants a trace of fitted weights, or "
                 "--set options.unfitted=exact to run them as they are"
             )
             return
         stored = {part: layer.formats[part].bits for part in ("inputs", "expected")}
-        stored["weights" if layer.fit is None else "coefficients"] = self.coefficient_bits(layer)
+        stored["weights" if fit is None else "coefficients"] = self.coefficient_bits(layer)
         for part, wide in stored.items():
             if wide > bits:
                 yield self.too_wide(layer, part, wide)
-        grouping = self.grouping(layer.shape, layer.fit)
+        grouping = self.grouping(layer.shape, fit)
         role = self.reuse_role(grouping)
         blocks: Any = self.parts[role].spec
         longest, what = grouping.size, "N_w: is"
@@ -75,9 +76,9 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
                 f"{name}: {what} {longest}, a block of {role} has {blocks.inputs} inputs; wants "
                 f"--set components.{role}.inputs={longest}{has_them(role, longest, 2)}"
             )
-        if layer.fit is None or not grouping.fitted:
+        if fit is None or not grouping.fitted:
             return
-        terms = len(layer.fit) - 2
+        terms = len(fit) - 2
         wants = {
             role: f"--set components.{role}.terms={terms}",
             "pes": f"--set components.pes.terms={terms} --set components.pes.coefficient_words={2 * terms}",
@@ -90,14 +91,15 @@ class SubexpressionReuse(DiagonalArray, kind="subexpression_reuse"):
                 )
 
     def coefficient_bits(self, layer: Layer) -> int:
-        return layer.formats["weights"].bits if layer.fit is None else int(layer.fit[1])
+        fit = fit_of(layer)
+        return layer.formats["weights"].bits if fit is None else int(fit[1])
 
     def grouping(self, shape: LayerShape, fit: Array | None) -> Grouping:
         group, terms = (0, 1) if fit is None else (int(fit[0]), len(fit) - 2)
         return grouping_of(shape, group, terms, self.pes.terms)
 
-    def mapping_note(self, fit: Array | None) -> str:
-        if fit is not None or self.options.unfitted == "exact":
+    def mapping_note(self, layer: Layer) -> str:
+        if fit_of(layer) is not None or self.options.unfitted == "exact":
             return ""
         return (
             "mapped with weights as they are, which run with --set options.unfitted=exact only; a trace of "

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import simhw.components  # these three are imported so that what they hold registers itself
-import simhw.dataflows
-import simhw.stepped
-import simhw.transforms
-from simhw import core, shipped
+from simhw import components, core, dataflows, shipped, stepped, transforms
 from simhw.core.dataflow import Role, fits_role
 from simhw.core.machine import Part
 from simhw.description import specs
@@ -26,6 +21,7 @@ from simhw.yamlfile import Document, Place, show
 FIELDS = (
     "name", "cites", "clock_mhz", "dataflow", "options", "transforms", "technology", "mapping", "components",
 )  # fmt: skip
+REGISTERED = (components, dataflows, stepped, transforms)  # imported so that what they hold registers itself
 LARGEST_GRID = 1 << 20  # far above any chip, and what every count by array place takes in memory
 ROLES = "a mapping of parts by role (dram: {kind: …})"
 
@@ -78,11 +74,6 @@ def checked(document: Document, source: Path | None, folder: Path | None) -> Des
     )
 
 
-def transform_names() -> list[str]:
-    """Return the transforms that exist: one module each."""
-    return sorted(module.name for module in pkgutil.iter_modules(simhw.transforms.__path__))
-
-
 def _dataflow(document: Document) -> type[core.Dataflow] | None:
     kinds = core.dataflow_kinds()
     if "dataflow" not in document.value:
@@ -104,23 +95,37 @@ def _options(document: Document, dataflow: type[core.Dataflow] | None) -> core.S
     return None if dataflow is None else specs.build(document, place, dataflow.Options, given or {})
 
 
-def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> tuple[str, ...]:
-    given = document.value.get("transforms")
+def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> dict[str, core.Spec]:
+    """Return the options of each transform; a list of names means those of its defaults."""
+    place = ("transforms",)
+    given, known = document.value.get("transforms"), core.transform_kinds()
     if given is None:
-        return ()
-    if not isinstance(given, list | tuple):
-        document.fault(("transforms",), f"wants a list of transforms, got {show(given)}")
-        return ()
-    known = transform_names()
-    for i, name in enumerate(given):
+        return {}
+    if not isinstance(given, dict | list | tuple):
+        document.fault(place, f"wants a list of transforms, or a mapping to their options, got {show(given)}")
+        return {}
+    found: dict[str, core.Spec] = {}
+    for key, name in enumerate(given) if not isinstance(given, dict) else ((name, name) for name in given):
+        options = given[name] if isinstance(given, dict) else None
         if not isinstance(name, str) or name not in known:
-            document.fault(("transforms", i), f"unknown transform {show(name)}{did_you_mean(name, known)}")
+            document.fault((*place, key), f"unknown transform {show(name)}{did_you_mean(name, known)}")
         elif dataflow is not None and name not in dataflow.TRANSFORMS:
             takes = ", ".join(dataflow.TRANSFORMS) or "none"
-            document.fault(
-                ("transforms", i), f"{dataflow.KIND} does not take {show(name)}; it takes: {takes}"
-            )
-    return tuple(given)
+            document.fault((*place, key), f"{dataflow.KIND} does not take {show(name)}; it takes: {takes}")
+        elif options is not None and not isinstance(options, dict):
+            document.fault((*place, key), f"wants a mapping of options (name: value), got {show(options)}")
+        else:
+            spec = specs.build(document, (*place, key), known[name].Options, options or {})
+            if spec is not None:
+                found[name] = spec
+    for name in found:
+        for other in known[name].EXCLUDES:
+            if other in found:
+                document.fault((*place,), f"{name} and {other} exclude each other; wants one of them")
+        for other in known[name].WANTS:
+            if other not in given:
+                document.fault((*place,), f"{name} wants {other} beside it")
+    return found
 
 
 def _technology(document: Document, folder: Path | None) -> str | None:

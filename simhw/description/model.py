@@ -26,7 +26,7 @@ class Description:
     clock_mhz: float
     dataflow: str
     options: core.Spec
-    transforms: tuple[str, ...]
+    transforms: dict[str, core.Spec]  # options, by kind
     technology: str | None
     mapping: str | None
     parts: dict[str, Part]
@@ -40,11 +40,15 @@ class Description:
             "clock_mhz": _plain(self.clock_mhz),
             "dataflow": self.dataflow,
             "options": _plain(self.options.to_dict()),
-            "transforms": list(self.transforms),
+            "transforms": {kind: _plain(options.to_dict()) for kind, options in self.transforms.items()},
             "technology": self.technology,
             "mapping": self.mapping,
             "components": {role: _plain(_line_of(part)) for role, part in self.parts.items()},
         }
+
+    def takes(self, kind: str) -> bool:
+        """Return whether one of its transforms takes parameters of a kind."""
+        return any(kind == core.transform_kinds()[name].PARAMETERS for name in self.transforms)
 
     @functools.cached_property
     def digest(self) -> str:

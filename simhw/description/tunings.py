@@ -108,9 +108,7 @@ class Tuning:
     made: Mapping[str, Any] = field(default_factory=dict)
     source: Path | None = None
 
-    def ordering(
-        self, layer: TunedLayer, negatives: str = "original", inclusive: bool = False
-    ) -> Ordering | None:
+    def ordering(self, layer: TunedLayer, negatives: str = "original") -> Ordering | None:
         """Return a layer's weights in the order of its (Th, N); None where no filter of it predicts."""
         own = self.layers.get(layer.name)
         if own is None or not own.predictive:
@@ -121,7 +119,6 @@ class Tuning:
             own.groups,
             negatives,
             fraction=layer.formats["bias"].fraction,
-            inclusive=inclusive,
             where=f"{self.source or self.name}: layers.{layer.name}",
         )
 

@@ -54,6 +54,10 @@ class Layout:
     def __init__(self, layer: Any, options: Any, letters: Any, spec: Any, rows: int, columns: int) -> None:
         self.layer, self.options, self.spec = layer, options, spec
         self.shape = layer.shape
+        predicting = layer.side("speculation")
+        self.ordering = layer.side("sign_order") if predicting is None else predicting
+        if self.ordering is not None:
+            self.thresholds = self.ordering.thresholds_of(inclusive=options.test == "at_or_below")
         self.pe_rows, self.pe_columns = rows, columns
         self.high, self.wide = letters["portion_rows"], letters["portion_columns"]
         self.inputs = np.asarray(layer.inputs).tolist()
@@ -79,7 +83,7 @@ class Layout:
             return "no ReLU follows"
         if len(self.slices) > 1:
             return f"a window of {self.shape.window} inputs does not fit {self.spec.half_words} words"
-        if layer.ordering is None:
+        if self.ordering is None:
             return "the description asks for no sign_order"
         lows, highs = [0] * self.shape.in_channels, [0] * self.shape.in_channels
         for image in self.inputs:
@@ -110,11 +114,11 @@ class Layout:
         per_group = self.shape.group_out_channels
         taps = self.shape.kernel_height * self.shape.kernel_width
         for m, filter in enumerate(flat):
-            groups, threshold = int(self.layer.ordering.prefix[m]), int(self.layer.ordering.thresholds[m])
+            groups, threshold = int(self.ordering.prefix[m]), int(self.thresholds[m])
             chosen = self._speculating(filter, groups)
             rest = [i for i in range(len(filter)) if i not in chosen]
             falling = [i for i in rest if filter[i] < 0]
-            if self.options.negatives == "magnitude":
+            if self.ordering.negatives == "magnitude":
                 falling.sort(key=lambda i: filter[i])
             order = chosen + [i for i in rest if filter[i] >= 0] + falling
             found.append(([filter[i] for i in order], order, len(filter) - len(falling), groups, threshold))

@@ -58,13 +58,14 @@ class LayerOrder:
 
     def __init__(self, layer: Any, letters: Any, pes: Any, reuses: bool) -> None:
         self.layer, self.shape, self.letters = layer, layer.shape, letters
+        self.lines = layer.side("fit_groups")
         self.pes, self.reuses = pes, reuses
         self._take_weights()
 
     def _take_weights(self) -> None:
         """Cut each filter into runs: {(filter, run): coefficients}, and what a run's windows look like."""
         shape = self.shape
-        record = self.layer.fit if self.reuses else None
+        record = self.lines.fit if self.reuses and self.lines is not None else None
         group = 0 if record is None else int(record[0])
         width, kernel = shape.kernel_width, (shape.kernel_height, shape.kernel_width)
         self.fitted = group > 0
@@ -75,7 +76,8 @@ class LayerOrder:
         self.bits = self.layer.formats["weights"].bits
         if record is not None:
             self.bits, places = int(record[1]), [int(n) for n in record[2:]]
-            words = np.asarray(self.layer.coefficients).tolist()
+            assert self.lines is not None  # or there was no record
+            words = np.asarray(self.lines.coefficients).tolist()
             if self.fitted:
                 self.shifts = [max(places) - n for n in places]
             else:
@@ -103,7 +105,7 @@ class LayerOrder:
     def _products(self, weights: int) -> int:
         if not self.fitted:
             return weights
-        return len(self.layer.fit) - 2 if weights > 1 else 1
+        return len(self.lines.fit) - 2 if weights > 1 else 1
 
     # what is done in which order
 

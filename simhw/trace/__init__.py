@@ -69,12 +69,16 @@ class LayerTrace:
     @property
     def coefficients(self) -> np.ndarray | None:
         """What its weights come from, [filters, groups, terms]; None where they are weights and no more."""
-        return self._tensors["coefficients"].read() if "coefficients" in self._tensors else None
+        return self.stored("coefficients")
 
     @property
     def fit(self) -> np.ndarray | None:
         """N_w, bits and the fraction of each term of its coefficients, or None."""
-        return self._tensors["fit"].read() if "fit" in self._tensors else None
+        return self.stored("fit")
+
+    def stored(self, tensor: str) -> np.ndarray | None:
+        """Return a tensor that lies beside the layer's own, or None: coefficients, fit."""
+        return self._tensors[tensor].read() if tensor in self._tensors else None
 
     @property
     def shift(self) -> int:

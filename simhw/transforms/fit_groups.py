@@ -13,8 +13,12 @@ terms are left out (zero), and the line goes through them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
+from simhw import core
 from simhw.errors import TransformError
 from simhw.reference.fitted import (
     KINDS,
@@ -32,6 +36,28 @@ from simhw.reference.numbers import choose_format, quantize
 from simhw.shapes import NumberFormat
 
 __all__ = ["KINDS", "Fitted", "Projection", "apply", "count_parameters", "fit", "project", "quantized"]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a layer's weights are made of: coefficients [filters, groups, terms], and how they are to be read.
+
+    `fit` has the weights of a group, the coefficients' bits, and the fraction of each term.
+    """
+
+    coefficients: np.ndarray
+    fit: np.ndarray
+
+
+class FitGroups(core.Transform, kind="fit_groups"):
+    """Weights on lines, each given by a few coefficients. Traces are made with them (`simhw trace --fit`)."""
+
+    def side(self, layer: Any, parameters: Any) -> Lines | None:
+        coefficients, fit = layer.stored("coefficients"), layer.stored("fit")
+        return None if coefficients is None or fit is None else Lines(coefficients, fit)
+
+    def storage_bits(self, side: Lines) -> int:
+        return int(side.coefficients.size * side.fit[1])
 
 
 class Projection:

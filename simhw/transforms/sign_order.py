@@ -7,9 +7,11 @@ there on: once it is below zero the output is zero (Akhlaghi et al., SnaPEA, ISC
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from simhw import core
 from simhw.errors import TransformError, did_you_mean
 from simhw.fast import sign_partition
 
@@ -32,6 +34,12 @@ class Ordering:
     thresholds: np.ndarray  # int64 [M]
     negatives_from: np.ndarray  # int32 [M]
     shape: tuple[int, int, int, int]  # (M, C / groups, R, S), as the weights came
+    negatives: str = "original"  # the order within the negative weights
+    at_or_below: np.ndarray | None = None  # thresholds for sums that stop at theirs, too, if others
+
+    def thresholds_of(self, *, inclusive: bool) -> np.ndarray:
+        """Return the thresholds of sums that stop below theirs, or `inclusive`, at or below."""
+        return self.at_or_below if inclusive and self.at_or_below is not None else self.thresholds
 
     @property
     def index_bits(self) -> int:
@@ -70,7 +78,22 @@ def apply(weights: np.ndarray, negatives: str = "original", *, where: str = "sig
         thresholds=np.zeros(filters, np.int64),
         negatives_from=firsts,
         shape=tuple(weights.shape),
+        negatives=negatives,
     )
+
+
+class SignOrder(core.Transform, kind="sign_order"):
+    """Weights that raise a sum first, those that lower it after them, for machines whose sums stop early."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(core.Spec):
+        negatives: Literal["original", "magnitude"] = "original"  # their order
+
+    def side(self, layer: Any, parameters: Any) -> Ordering:
+        return apply(np.asarray(layer.weights), self.options.negatives, where=layer.name)
+
+    def storage_bits(self, side: Ordering) -> int:
+        return side.storage_bits
 
 
 def sign_ranks(flat: np.ndarray, negatives: str) -> np.ndarray:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from simhw import core
 from simhw.errors import TransformError
 from simhw.transforms.sign_order import Ordering, check_negatives, flatten, sign_ranks
 
@@ -25,7 +27,6 @@ def apply(
     negatives: str = "original",
     *,
     fraction: int = 0,
-    inclusive: bool = False,
     where: str = "speculation",
 ) -> Ordering:
     """Order each filter of weights [M, C / groups, R, S] for its own (Th, N).
@@ -33,15 +34,14 @@ def apply(
     Behind the N weights that speculate, in the order of their groups, come the other weights >= 0 in
     their order, then the other negative ones in the order that `negatives` asks for (see `sign_order`).
     A threshold is multiplied by 2**`fraction`, the accumulator's, and rounded up: a whole sum is below
-    the one if and only if it is below the other. With `inclusive` it is rounded down: for "at or below".
-    `where` begins the message of an error.
+    the one if and only if it is below the other; for "at or below" it is rounded down. `where` begins
+    the message of an error.
     """
     check_negatives(negatives, where)
     flat = flatten(weights)
     filters, size = flat.shape
     limits, counts = _checked(thresholds, groups, filters, size, fraction, where)
-    if inclusive:
-        limits = _scaled(np.asarray(thresholds), fraction, np.floor)
+    floors = _scaled(np.asarray(thresholds), fraction, np.floor)
     prefix = np.where((limits == EXACT[0]) & (counts == EXACT[1]), 0, counts).astype(np.int32)
     ranks = sign_ranks(flat, negatives)
     order = np.empty((filters, size), dtype=np.int32)
@@ -56,9 +56,25 @@ def apply(
         order=order,
         prefix=prefix,
         thresholds=np.where(prefix > 0, limits, 0),
+        at_or_below=np.where(prefix > 0, floors, 0),
         negatives_from=size - (last & (ordered < 0)).sum(axis=1, dtype=np.int32),
         shape=tuple(weights.shape),
+        negatives=negatives,
     )
+
+
+class Speculation(core.Transform, kind="speculation"):
+    """A few weights that stand for all first, in layers for which parameters say by what filters predict."""
+
+    WANTS = ("sign_order",)
+    PARAMETERS = "speculation"
+
+    def side(self, layer: Any, parameters: Any) -> Ordering | None:
+        negatives = self.others["sign_order"].options.negatives
+        return None if parameters is None else parameters.ordering(layer, negatives)
+
+    def storage_bits(self, side: Ordering) -> int:
+        return side.storage_bits
 
 
 def speculation_set(weights: np.ndarray, groups: int) -> np.ndarray:

@@ -85,7 +85,7 @@ def test_defining_a_class_with_a_kind_registers_it(no_kinds):
     assert Helper.KIND == "counter"
 
 
-@pytest.mark.parametrize("base", [core.Component, core.Dataflow, core.Twin])
+@pytest.mark.parametrize("base", [core.Component, core.Dataflow, core.Transform, core.Twin])
 def test_two_classes_cannot_have_one_kind(no_kinds, base):
     class First(base, kind="counter"):
         pass
@@ -96,9 +96,8 @@ def test_two_classes_cannot_have_one_kind(no_kinds, base):
             pass
 
     here = f"{__name__}.test_two_classes_cannot_have_one_kind.<locals>"
-    said = "kind 'counter'" if base is core.Component else "'counter'"
     assert str(refused.value) == (
-        f"{here}.Second: {said} is already that of {here}.First; choose another name"
+        f"{here}.Second: kind 'counter' is already that of {here}.First; choose another name"
     )
 
 

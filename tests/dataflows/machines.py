@@ -50,6 +50,9 @@ class DrawnLayer:
         }
     )
 
+    def side(self, transform: str) -> Any:
+        return None
+
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         inputs = rng.integers(-200, 200, self.shape.input_shape)

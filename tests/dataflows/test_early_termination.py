@@ -20,7 +20,7 @@ from simhw.components.lane_noc import LaneNoc
 from simhw.components.lane_pe import LanePE
 from simhw.core.dataflow import Pool
 from simhw.core.machine import Part
-from simhw.dataflows.early_termination import LOST, EarlyTermination
+from simhw.dataflows.early_termination import LOST, EarlyTermination, ordering_of
 from simhw.errors import DescriptionError, MappingError
 from simhw.fast.early_termination import BY_PREDICTION, early_termination_plain
 from simhw.shapes import LayerShape
@@ -41,10 +41,11 @@ class OrderedLayer(DrawnLayer):
         super().__post_init__()
         self.inputs = np.abs(self.inputs)
 
-    @property
-    def ordering(self) -> sign_order.Ordering:
-        if self.groups is None:
+    def side(self, transform: str) -> sign_order.Ordering | None:
+        if transform == "sign_order":
             return sign_order.apply(self.weights, self.negatives)
+        if self.groups is None:
+            return None
         return speculation.apply(self.weights, self.thresholds, self.groups, self.negatives)
 
 
@@ -149,7 +150,6 @@ def drawn(seed: int) -> tuple[LaneRig, OrderedLayer] | None:
     options = EarlyTermination.Options(
         termination=rng.choice(["exact", "exact", "exact", "off"]),
         test=rng.choice(["below", "at_or_below"]),
-        negatives=layer.negatives,
         signed_inputs=rng.choice(["whole", "whole", "shift", "shift", "refuse"]),
         long_filters=rng.choice(
             ["parked", "parked", "staged", "restreamed"][: 4 if barrier == "array" else 3]
@@ -225,7 +225,7 @@ def layers(draw: st.DrawFn) -> OrderedLayer:
 @settings(max_examples=60, deadline=None)
 @given(layers(), st.sampled_from(["below", "at_or_below"]))
 def test_exact_mode_changes_no_output_of_any_layer(layer: OrderedLayer, test: str) -> None:
-    machine = rig(options=EarlyTermination.Options(test=test, negatives=layer.negatives))
+    machine = rig(options=EarlyTermination.Options(test=test))
     assert_alike(machine, layer)
 
 
@@ -236,11 +236,9 @@ CHOICES = {
 
 
 @st.composite
-def machines(draw: st.DrawFn, negatives: str) -> LaneRig:
+def machines(draw: st.DrawFn) -> LaneRig:
     """Draw any choice of options, and sizes that make each of them matter."""
-    chosen = {name: draw(st.sampled_from(words)) for name, words in CHOICES.items()} | {
-        "negatives": negatives
-    }
+    chosen = {name: draw(st.sampled_from(words)) for name, words in CHOICES.items()}
     if chosen["barrier"] == "row":
         chosen["pace"] = "own"
         chosen["long_filters"] = draw(st.sampled_from(["parked", "staged"]))
@@ -262,7 +260,7 @@ def test_engines_agree_whatever_is_chosen_and_predicted(data: st.DataObject) -> 
         each = {"min_size": filters, "max_size": filters}
         layer.groups = data.draw(st.lists(st.integers(1, window), **each))
         layer.thresholds = data.draw(st.lists(st.integers(-3000, 3000), **each))
-    assert_alike(data.draw(machines(layer.negatives)), layer)
+    assert_alike(data.draw(machines()), layer)
 
 
 def one_window(weights: list[int], inputs: list[int]) -> OrderedLayer:
@@ -305,13 +303,13 @@ def test_the_slowest_lane_sets_the_pace() -> None:
     [
         ({"activation": None}, "off: no ReLU follows"),
         ({"negative": True}, "off: inputs may be negative"),
-        ({"ordering": None}, "off: the description asks for no sign_order"),
+        ({"side": lambda layer, transform: None}, "off: the description asks for no sign_order"),
         ({}, "exact"),
     ],
 )
 def test_a_layer_that_stopping_could_change_runs_to_the_end(change: dict, why: str) -> None:
     class Layer(OrderedLayer):
-        ordering = change.get("ordering", OrderedLayer.ordering)
+        side = change.get("side", OrderedLayer.side)
 
     shape = LayerShape(
         batch=1, in_channels=2, in_height=5, in_width=5, out_channels=3, kernel_height=3, kernel_width=3
@@ -406,7 +404,7 @@ def test_raised_inputs_are_predicted_as_if_they_were_not() -> None:
     layer.inputs = (layer.inputs - 40).astype(np.int16)
     layer.groups, layer.thresholds = [5] * 4, [-2000, 0, 1000, 500]
     found = assert_alike(with_options(rig(), signed_inputs="shift"), layer)
-    order = layer.ordering
+    order = ordering_of(layer)
     stopped = early_termination_plain(
         layer.inputs, order.weights, order.order, layer.bias, order.prefix, order.thresholds,
         np.full(4, SQUARE.window), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1,

@@ -20,6 +20,7 @@ from simhw.components.reuse_block import ReuseBlock
 from simhw.components.reuse_noc import ReuseNoc
 from simhw.components.reuse_pe import ReusePE, UnrolledPE
 from simhw.core.machine import Part
+from simhw.dataflows.diagonal_array import fit_of
 from simhw.dataflows.subexpression_reuse import SubexpressionReuse
 from simhw.dataflows.unrolled_rows import UnrolledRows
 from simhw.errors import DescriptionError, MappingError
@@ -27,6 +28,7 @@ from simhw.mapping.reuse_array import Cut, ReuseMapping, faults
 from simhw.reference.fitted import Fitted
 from simhw.shapes import LayerShape, NumberFormat
 from simhw.stepped.subexpression_reuse import SubexpressionReuseTwin, UnrolledRowsTwin
+from simhw.transforms.fit_groups import Lines
 
 COMMON = ("cycles", "stall_cycles", "macs_executed", "array_steps", "blocks")
 
@@ -50,19 +52,12 @@ class FittedLayer(DrawnLayer):
         self.weights = self.made.weights()
         self.formats = self.formats | {"weights": NumberFormat(bits=32, fraction=8)}
 
-    @property
-    def coefficients(self) -> np.ndarray:
-        return self.made.coefficients
-
-    @property
-    def fit(self) -> np.ndarray:
-        return self.made.to_arrays()["fit"]
+    def side(self, transform: str) -> Lines:
+        return Lines(self.made.coefficients, self.made.to_arrays()["fit"])
 
 
 class ExactLayer(DrawnLayer):
     """A drawn layer whose weights come from no coefficients."""
-
-    coefficients = fit = None
 
 
 @dataclass(frozen=True)
@@ -642,7 +637,7 @@ def drawn_mapping(rng: random.Random, machine: ReuseRig, layer: Any) -> dict[str
     """Draw letters until they are legal; None if none of many are."""
     kind, _ = machine.kinds
     dataflow = kind(machine.parts, machine.options, 500.0)
-    shape, grouping = layer.shape, dataflow.grouping(layer.shape, layer.fit)
+    shape, grouping = layer.shape, dataflow.grouping(layer.shape, fit_of(layer))
     units = Cut(shape, grouping).units
     for _ in range(60):
         letters = {
@@ -685,7 +680,7 @@ def test_the_mappers_own_mapping_is_legal(seed: int) -> None:
     kind, _ = machine.kinds
     dataflow = kind(machine.parts, machine.options, 500.0)
     (phase,) = plan_of(machine, layer)
-    grouping = dataflow.grouping(layer.shape, layer.fit)
+    grouping = dataflow.grouping(layer.shape, fit_of(layer))
     assert faults(ReuseMapping(**phase.mapping), layer.shape, grouping, dataflow.limits) == []
 
 

@@ -142,4 +142,4 @@ def test_a_threshold_between_two_sums_is_rounded_to_the_side_of_its_test():
     """Below 0.5 is below 1; at or below 0.5 is at or below 0."""
     weights = np.array([[1, 0, 0]], np.int16).reshape(1, 3, 1, 1)
     assert speculation.apply(weights, [0.5], [1]).thresholds.tolist() == [1]
-    assert speculation.apply(weights, [0.5], [1], inclusive=True).thresholds.tolist() == [0]
+    assert speculation.apply(weights, [0.5], [1]).thresholds_of(inclusive=True).tolist() == [0]
