@@ -352,3 +352,28 @@ def test_importing_simhw_loads_nothing_heavy():
 @pytest.mark.skipif(not any((PACKAGE / "cli").glob("*.py")), reason="there is no command yet")
 def test_importing_the_command_loads_nothing_heavy():
     assert loaded_by("import simhw.cli") & {"numpy", "numba", "pydantic", "simpy", "matplotlib"} == set()
+
+
+def test_the_frame_names_no_machine_and_no_transform():
+    """Whatever one machine brings stands in its own files: a newcomer changes none of these."""
+    import simhw.description.checking  # registers what ships
+    from simhw import core, papers, shipped
+
+    assert simhw.description.checking.REGISTERED
+    own = {*core.dataflow_kinds(), *core.twin_kinds(), *core.transform_kinds()}
+    own |= {*shipped.names("accelerators", ".yaml"), *papers.names()}
+    assert {"row_stationary", "sign_order", "snapea", "tolba"} <= own
+    frame = [
+        *(PACKAGE / "accelerator").rglob("*.py"),
+        *(PACKAGE / "core").rglob("*.py"),
+        PACKAGE / "result.py",
+    ]
+    frame += [PACKAGE / "play.py", *(PACKAGE / "cli").rglob("*.py")]
+    said = [
+        f"{file.relative_to(PACKAGE)}:{number}: {name}"
+        for file in frame
+        for number, line in enumerate(file.read_text("utf-8").lower().splitlines(), 1)
+        for name in own
+        if name in line
+    ]
+    assert said == []

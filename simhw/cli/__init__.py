@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from simhw import __version__
+from simhw import __version__, shipped
 from simhw.errors import ComparisonError, ResultError, SimhwError, did_you_mean
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="The first steps: simhw list; simhw run eyeriss lenet_digits; simhw compare eyeriss eyeriss_256.",
+    epilog="The first steps: simhw list; simhw run ACCELERATOR lenet_digits; simhw compare ACCELERATOR...",
 )
 
 
@@ -114,7 +114,7 @@ Tuning = Annotated[
     typer.Option(
         "--tuning",
         metavar="FILE",
-        help="By what filters predict (SnaPEA); what simhw tune wrote, or one that ships.",
+        help="By what filters predict; what simhw tune wrote, or one that ships.",
         callback=_not_empty,
     ),
 ]
@@ -476,7 +476,7 @@ def tune_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find by what each filter may predict that its sum ends below zero (SnaPEA)."""
+    """Find by what each filter may predict that its sum ends below zero."""
     from simhw.cli import tune as tuning
     from simhw.tuning import measure_again, tune
 
@@ -667,7 +667,7 @@ def reproduce(
     paper: Annotated[
         str | None,
         typer.Argument(
-            metavar="PAPER[.ITEM]", help="A paper, or one of its items: eyeriss.table5.conv1; all if none."
+            metavar="PAPER[.ITEM]", help="A paper, or one of its items: PAPER.table5.conv1; all if none."
         ),
     ] = None,
     data: Data = None,
@@ -681,7 +681,7 @@ def reproduce(
 ) -> None:
     """Recompute a paper's numbers beside the printed ones."""
     from simhw import papers
-    from simhw.cli.figures import draw
+    from simhw.papers import draw
     from simhw.reports.table import item_notes, item_table
 
     drawn = [] if plots is None else draw(paper or "", plots)
@@ -803,7 +803,10 @@ def _results_of(
             faults += error.faults
     predicting = [one for one in given if not isinstance(one, Result) and one.takes(KIND)]
     if tuning is not None and not predicting and not faults:
-        faults.append(f"--tuning: none of {', '.join(what)} predicts; name an accelerator such as snapea")
+        able = [name for name in shipped.names("accelerators", ".yaml") if load_accelerator(name).takes(KIND)]
+        faults.append(
+            f"--tuning: none of {', '.join(what)} predicts; name an accelerator such as {' or '.join(able)}"
+        )
     if faults:
         raise SimhwError(faults)
     results = []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simhw.errors import SimhwError, did_you_mean
+from simhw.errors import ResultError, SimhwError, did_you_mean
 
 Progress = Callable[[int, int, str], None]
 _NO_PAPERS = ("items",)  # nor is what begins with an underscore
@@ -48,3 +48,34 @@ def reproduce(
             raise SimhwError(f"reproduce: {name} has no item {item!r}{did_you_mean(item, near)}")
         found.append({"paper": name, "items": [x.to_dict() for x in chosen]})
     return found
+
+
+def draw(wanted: str, folder: Path) -> list[Path]:
+    """Draw what `wanted` (a paper, or a figure of one: paper.figure9) names, into a folder that is made.
+
+    Return the files. A paper that has figures to draw has a module of them, with a function for each.
+    """
+    paper, _, item = wanted.partition(".")
+    item = item.partition(".")[0]
+    drawable = {name: module for name in names() if (module := _figures(name)) is not None}
+    known = {name: [f for f in vars(module) if f.startswith("figure")] for name, module in drawable.items()}
+    known = {name: [f for f in found if "_" not in f] for name, found in known.items()}
+    chosen = [figure for figure in known.get(paper, ()) if item in ("", figure)]
+    if not chosen:
+        listed = ", ".join(f"{name}.{figure}" for name, found in known.items() for figure in found)
+        raise ResultError(f"--plots: draws {listed}; name one, or {' or '.join(known)} for all")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be made: {error.strerror}; wants a folder") from None
+    return [file for figure in chosen for file in getattr(drawable[paper], figure)(folder)]
+
+
+def _figures(paper: str) -> Any:
+    """Return the module of a paper's figures, or None where it has none."""
+    try:
+        return importlib.import_module(f"{__name__}.{paper}.figures")
+    except ModuleNotFoundError as missing:
+        if missing.name not in (f"{__name__}.{paper}", f"{__name__}.{paper}.figures"):
+            raise
+        return None
