@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simhw.errors import ComparisonError
-from simhw.result import SCHEMA, Result
+from simhw.result import Result
 
 OTHER_WEIGHTS = "other weights"
 
@@ -86,7 +86,7 @@ class Comparison:
 
     def to_dict(self, causes: bool = False, by_layer: bool = False) -> dict[str, Any]:
         """Return plain data as docs/results.md describes it; with the `causes` of speedups and by layer."""
-        found: dict[str, Any] = {"schema": SCHEMA, "rows": self.rows()}
+        found: dict[str, Any] = {"schema": 1, "rows": self.rows()}
         if by_layer:
             found["layers"] = self.by_layer()
         if causes:

@@ -51,17 +51,20 @@ def run(
     """
     work = dataflow.execute(phase, values)
     links = {role: machine[role].link for role, part in machine.parts.items() if part.kind.IS_LINK}
-    timeline, activity = machine.sim.timeline, machine.sim.activity
+    timeline = machine.sim.timeline
     played = dataflow.shortcut(work, links) if timeline is None and player is None else None
     if played is None and player is not None:
         played = player(dataflow.schedule(phase, work), links)
     elif played is None:
         played = play(dataflow.schedule(phase, work), links, log=timeline is not None)
-    for name, (read, written) in played.moved.items():
+    for (name, layer), (read, written) in played.moved.items():
+        machine.sim.on(layer or phase.layers[0].name)
         machine[name].count("read", read)
         machine[name].count("write", written)
-        activity.add(name, "busy", played.busy[name])
-        activity.add(name, "idle", played.cycles - played.busy[name])
+    machine.sim.on(phase.layers[0].name)
+    for name, busy in played.busy.items():
+        machine.sim.activity.add(name, "busy", busy)
+        machine.sim.activity.add(name, "idle", played.cycles - busy)
     if timeline is not None:
         timeline += spans(played)
     return dataflow.account(machine, phase, work, played)

@@ -15,7 +15,7 @@ from typing import Any
 from simhw.errors import MissingExtraError, ResultError, did_you_mean
 from simhw.files import write_file
 
-SCHEMA = 1
+SCHEMA = 2
 REMAKE = "make it again with 'simhw run ... -o FILE'"
 
 Counts = dict[str, int]
@@ -58,7 +58,7 @@ class Lazily(Mapping[str, int]):
 class LayerResult:
     """One layer on one machine.
 
-    `cycles` are those from its first event to its last. Of these the machine worked
+    `cycles` are those of the phases in which it ran, alone or with others. Of these the machine worked
     `busy_cycles`; the rest stand under their causes in `stall_cycles`. `macs` is the layer's
     closed form over the whole batch, `macs_executed` what the machine spent slots on,
     `multiplies` and `adds` what its arithmetic really did. `bytes` and `energy_pj` go by
@@ -117,6 +117,17 @@ class LayerResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseResult:
+    """What ran between two moments at which the machine was drained: a layer, several, or one once more."""
+
+    name: str
+    layers: tuple[str, ...]
+    cycles: int
+    stall_cycles: Counts = field(default_factory=Counts)
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One accelerator's run over one trace. It holds no wall time: the same run gives the same bytes.
 
@@ -140,6 +151,7 @@ class Result:
     technology: str | None = None
     unpriced: Counts = field(default_factory=Counts)
     layers: tuple[LayerResult, ...]
+    phases: tuple[PhaseResult, ...] = ()  # none: each layer is one
     accuracy: float | None = None
     not_simulated: tuple[dict[str, str], ...] = ()
     timeline: tuple[tuple[str, str, str, int, int], ...] | None = None
@@ -151,8 +163,17 @@ class Result:
         raise ResultError(f"no layer {name!r}{did_you_mean(name, [x.name for x in self.layers])}")
 
     @property
+    def in_turn(self) -> tuple[PhaseResult, ...]:
+        """What ran one after another: the phases, or where they are not told, the layers."""
+        return self.phases or tuple(
+            PhaseResult(name=x.name, layers=(x.name,), cycles=x.cycles, stall_cycles=x.stall_cycles)
+            for x in self.layers
+        )
+
+    @property
     def cycles(self) -> int:
-        return sum(layer.cycles for layer in self.layers)
+        """All phases one after another: layers that run at once are one phase."""
+        return sum(phase.cycles for phase in self.in_turn)
 
     @property
     def seconds(self) -> float:
@@ -175,7 +196,7 @@ class Result:
         if self.energy_unit != "pJ":
             return None
         layers = [layer] if layer else self.layers
-        seconds = self.seconds_of(sum(x.cycles for x in layers))
+        seconds = self.seconds_of(layer.cycles if layer else self.cycles)
         energy_pj = math.fsum(
             pj for x in layers for part, pj in x.energy_pj.items() if not self.is_off_chip(part)
         )
@@ -190,14 +211,15 @@ class Result:
     def totals(self) -> dict[str, Any]:
         """Return the sums over the layers; every one follows from them."""
         cycles, layers = self.cycles, self.layers
+        stalls = {k: sum(n) for k, n in _by_key(x.stall_cycles for x in self.in_turn).items()}
         energy_pj = {
             part: math.fsum(amounts) for part, amounts in _by_key(x.energy_pj for x in layers).items()
         }
         return {
             "cycles": cycles,
             "seconds": self.seconds,
-            "busy_cycles": sum(x.busy_cycles for x in layers),
-            "stall_cycles": {k: sum(n) for k, n in _by_key(x.stall_cycles for x in layers).items()},
+            "busy_cycles": cycles - sum(stalls.values()),
+            "stall_cycles": stalls,
             "utilization": math.fsum(x.utilization * x.cycles for x in layers) / cycles if cycles else 0.0,
             "macs": sum(x.macs for x in layers),
             "macs_executed": sum(x.macs_executed for x in layers),
@@ -216,8 +238,17 @@ class Result:
         return all(seen) if seen else None
 
     def faults(self) -> list[str]:
-        """Return every law of conservation that the layers break."""
-        return [fault for layer in self.layers for fault in layer.faults()]
+        """Return every law of conservation that layers and phases break."""
+        broken = [fault for layer in self.layers for fault in layer.faults()]
+        spent: dict[str, int] = {}
+        for phase in self.phases:
+            for name in phase.layers:
+                spent[name] = spent.get(name, 0) + phase.cycles
+        return broken + [
+            f"{layer.name}: {layer.cycles} cycles, and {spent.get(layer.name, 0)} in its phases"
+            for layer in self.layers
+            if self.phases and spent.get(layer.name, 0) != layer.cycles
+        ]
 
     def with_energy(
         self,
@@ -243,10 +274,13 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data as docs/results.md describes it."""
         data = {"schema": SCHEMA} | {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("layers", "timeline")
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("layers", "phases", "timeline")
         }
         data["not_simulated"] = [dict(x) for x in self.not_simulated]
         data["layers"] = [asdict(x) for x in self.layers]
+        data["phases"] = [asdict(x) | {"layers": list(x.layers)} for x in self.phases]
         data["totals"] = self.totals
         data["timeline"] = None if self.timeline is None else [list(span) for span in self.timeline]
         data["digests"] = self.digests | {"result": _digest(data)}
@@ -304,6 +338,11 @@ class Result:
                 fault
                 for i, layer in enumerate(data["layers"])
                 for fault in _field_faults(f"layers[{i}].", layer, _LAYER_FIELDS)
+            ]
+            + [
+                fault
+                for i, phase in enumerate(data["phases"])
+                for fault in _field_faults(f"phases[{i}].", phase, _PHASE_FIELDS)
             ],
         )
         written = data["digests"].get("result")
@@ -313,12 +352,13 @@ class Result:
                 f"{REMAKE}, or remove digests.result to use it as it is"
             )
         layers = tuple(LayerResult(**layer) for layer in data["layers"])
-        rest = {f.name: data[f.name] for f in fields(cls) if f.name != "layers"}
+        rest = {f.name: data[f.name] for f in fields(cls) if f.name not in ("layers", "phases")}
+        phases = tuple(PhaseResult(**x | {"layers": tuple(x["layers"])}) for x in data["phases"])
         rest["digests"] = {k: v for k, v in rest["digests"].items() if k != "result"}
         rest["not_simulated"] = tuple(rest["not_simulated"])
         if rest["timeline"] is not None:
             rest["timeline"] = tuple(tuple(span) for span in rest["timeline"])
-        result = cls(**rest, layers=layers)
+        result = cls(**rest, layers=layers, phases=phases)
         _raise_if(where, [f"{fault}; {REMAKE}" for fault in result.faults()])
         sums = result.totals
         wrong = [name for name in sums if data["totals"].get(name) != sums[name]]
@@ -470,6 +510,13 @@ _LAYER_FIELDS: dict[str, Check] = {
     "mapping": _OBJECT,
     "details": _OBJECT,
 }
+_PHASE_FIELDS: dict[str, Check] = {
+    "name": _TEXT,
+    "layers": (lambda value: _is_list(_is_text)(value) and len(value) > 0, "a list of layers' names"),
+    "cycles": _WHOLE,
+    "stall_cycles": _COUNTS,
+    "details": _OBJECT,
+}
 _RESULT_FIELDS: dict[str, Check] = {
     "schema": _WHOLE,
     "accelerator": _TEXT,
@@ -486,6 +533,7 @@ _RESULT_FIELDS: dict[str, Check] = {
     "technology": _TEXT_OR_NULL,
     "unpriced": _COUNTS,
     "layers": (lambda value: isinstance(value, list) and len(value) > 0, "a list of layers"),
+    "phases": (lambda value: isinstance(value, list), "a list of phases"),
     "accuracy": (_or_none(_is_number), "a number or null"),
     "not_simulated": (_is_list(_is_mapping(_is_text)), "a list of operators"),
     "timeline": (_or_none(_is_list(_is_span)), "a list of [layer, unit, what, start, end], or null"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from simhw.comparison import compare
 from simhw.errors import ComparisonError, MissingExtraError, ResultError
 from simhw.files import check_output, replacing, write_file
 from simhw.papers.items import item
-from simhw.result import Result
+from simhw.result import PhaseResult, Result
 
 REMAKE = "make it again with 'simhw run ... -o FILE'"
 
@@ -120,7 +121,7 @@ def test_the_same_run_gives_the_same_bytes():
 
 def test_json_says_its_schema_and_has_its_totals():
     data = json.loads(result().to_json())
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["totals"]["cycles"] == 200
     assert [x["name"] for x in data["layers"]] == ["conv1", "conv2"]
 
@@ -143,7 +144,7 @@ WHOLE = result().to_json()
 DAMAGE = {
     "empty": ("", f": is empty; {REMAKE}"),
     "cut short": (
-        '{"schema": 1,\n "accel',
+        '{"schema": 2,\n "accel',
         f":2: is cut short or not JSON: Unterminated string starting at; {REMAKE}",
     ),
     "not json": ("cycles: 3", f":1: is cut short or not JSON: Expecting value; {REMAKE}"),
@@ -154,8 +155,8 @@ DAMAGE = {
         f": is not a result: it holds NaN where a number belongs; {REMAKE}",
     ),
     "another schema": (
-        edited(lambda d: d.update(schema=2)),
-        f": schema: is 2, this simhw reads 1; read it with the simhw that wrote it, or {REMAKE}",
+        edited(lambda d: d.update(schema=1)),
+        f": schema: is 1, this simhw reads 2; read it with the simhw that wrote it, or {REMAKE}",
     ),
     "a digit flipped": (
         WHOLE.replace('"cycles": 120', '"cycles": 121', 1),
@@ -473,6 +474,7 @@ def test_docs_describe_every_field_and_no_other():
     data = json.loads(result().to_json())
     assert sorted(documented("Result")) == sorted(data)
     assert documented("Layer") == list(data["layers"][0])
+    assert documented("Phase") == [field.name for field in dataclasses.fields(PhaseResult)]
     assert documented("Totals") == list(data["totals"])
     assert documented("Comparison") == list(compare([result()]).to_dict()["rows"][0])
     assert documented("Item of a paper") == list(item("t", 1, 1, "ms").to_dict())

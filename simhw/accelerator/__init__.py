@@ -5,37 +5,30 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import simhw
 from simhw import core
 from simhw.accelerator.network import kept_network
+from simhw.accelerator.run import Progress, Run, Steps
 from simhw.accelerator.view import LayerView
-from simhw.core.dataflow import Array, Dataflow, Outcome, Phase, dataflow_kinds, twin_kinds
-from simhw.core.machine import Machine
+from simhw.core.dataflow import Dataflow, dataflow_kinds
 from simhw.description import Description, load_accelerator, load_mapping
 from simhw.description.tunings import KIND as TUNED
 from simhw.description.tunings import Tuning, load_tuning
 from simhw.energy import Pricer
 from simhw.errors import DescriptionError, MappingError, did_you_mean
-from simhw.play import run
-from simhw.reference.graph import Graph
-from simhw.result import LayerResult, Lazily, Result
+from simhw.result import Result
 from simhw.shapes import LayerShape
 from simhw.technology import Technology, load_technology, technology_names
 from simhw.trace import LayerTrace, Trace
 
 ENGINES = ("compiled", "stepped")
-MOVES = ("read", "write", "fill", "send", "hop")  # actions that move one word of the part's width
 
-Progress = Callable[[int, int, str], None]
-Sum = tuple[str, int, list[str]]  # of what, by what it is multiplied, and the counts that are added
 MappingSource = str | Path | Mapping[str, Mapping[str, Any]]
 
 
@@ -72,22 +65,18 @@ def simulate(
         )
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
-    run = _Run(description, source, engine, values, log)
+    run = Run(description, source, engine, values, log)
     tuned = None if tuning is None else _tuning(tuning, description, source)
     chosen = _chosen_layers(source, layers, description, tuned)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
-    done: list[LayerResult] = []
     accuracy = None
     if closed_loop:
-        accuracy = run.closed_loop(plan, len(chosen), done, progress)
+        accuracy = run.closed_loop(plan, len(chosen), progress)
     else:
-        for phase in plan:
-            if progress is not None:
-                progress(len(done), len(chosen), phase.name)
-            done += run.phase(phase)
+        run.open_loop(plan, len(chosen), progress)
     if progress is not None:
-        progress(len(done), len(chosen), "")
+        progress(len(run.layers), len(chosen), "")
     result = Result(
         accelerator=description.name,
         clock_mhz=description.clock_mhz,
@@ -109,7 +98,8 @@ def simulate(
         exact=tuned is None,
         parts=run.parts,
         structure=run.structure,
-        layers=tuple(done),
+        layers=tuple(run.layers),
+        phases=tuple(run.phases),
         accuracy=accuracy,
         not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers)
         if layers is None
@@ -233,10 +223,10 @@ def _phases(
     trace: Trace,
     layers: Sequence[LayerView],
     mapping: MappingSource | None,
-) -> Iterable[Phase]:
+) -> Steps:
     asked = mapping if mapping is not None else description.mapping
     if asked is None:
-        return dataflow.plan(layers)
+        return Steps(dataflow.plan(layers))
     given = isinstance(asked, Mapping)
     place = "mapping" if given else str(asked)
     published = dict(asked) if given else load_mapping(asked)["layers"]
@@ -258,195 +248,11 @@ def _phases(
         ]
         if faults:
             raise MappingError(faults)
+    plan = dataflow.plan(layers, {name: published[name] for name in shared})
     try:
-        return list(dataflow.plan(layers, {name: published[name] for name in shared}))
+        return Steps(plan)  # which begins the plan, and so looks at the mapping
     except MappingError as error:
         raise MappingError([f"{place}: layers.{fault}" for fault in error.faults]) from None
-
-
-class _Run:
-    """One machine meeting one trace."""
-
-    def __init__(self, description: Description, trace: Trace, engine: str, values: bool, log: bool) -> None:
-        self.description, self.trace, self.engine = description, trace, engine
-        self.values, self.log = values, log
-        kind = description.dataflow
-        self.dataflow = dataflow_kinds()[kind](description.parts, description.options, description.clock_mhz)
-        if engine == "stepped" and kind not in twin_kinds():
-            raise DescriptionError(f"engine: {kind} has no stepped twin; known: {', '.join(twin_kinds())}")
-        self.parts = description.flat_parts()
-        self.structure = description.structure()
-        self.multipliers = sum(role.get("multipliers", 0) for role in self.structure.values())
-        self.grouped: list[dict[str, int]] = []
-        self._sums: dict[tuple[str, ...], tuple[list[Sum], list[Sum]]] = {}  # by the names of counts
-        self.timeline: list[tuple[str, str, str, int, int]] = []
-        self.feeds_on = False  # whether what a layer puts out is read by another
-        self.outputs: dict[str, Array] = {}
-
-    def phase(self, phase: Phase) -> list[LayerResult]:
-        """Simulate a phase on a fresh machine and return a result per layer."""
-        sim = core.Simulation(clock_mhz=self.description.clock_mhz, log=self.log)
-        machine = Machine(sim, self.description.parts)
-        if self.engine == "stepped":
-            twin = twin_kinds()[self.description.dataflow](self.description.options)
-            ended = sim.process(twin.run(machine, phase))
-            sim.run()
-            outcome: Any = (
-                ended.value
-            )  # an Outcome; SimPy types what a process returns as anything or nothing
-        else:
-            outcome = run(machine, self.dataflow, phase, self.values)
-        (layer,) = phase.layers
-        grouped = sim.ledger.grouped()
-        self.grouped.append(grouped)
-        self.timeline += [
-            (layer.name, s.unit, s.what, s.start_cycle, s.end_cycle) for s in sim.timeline or ()
-        ]
-        output = outcome.outputs.get(layer.name) if self.values else None
-        if output is not None and self.feeds_on:
-            self.outputs[layer.name] = output
-        return [self._layer_result(layer, phase, sim, outcome, grouped, output)]
-
-    def _layer_result(
-        self,
-        layer: Any,
-        phase: Phase,
-        sim: core.Simulation,
-        outcome: Outcome,
-        grouped: Mapping[str, int],
-        output: Array | None,
-    ) -> LayerResult:
-        details = dict(outcome.details[layer.name])
-        cycles, stalls = details.pop("cycles"), details.pop("stall_cycles")
-        executed = details.pop("macs_executed")
-        slots = cycles * self.multipliers
-        moved, done = self._moved(grouped)
-        matches, error = _verdict(layer, output)
-        if isinstance(layer, LayerView):
-            layer.forget()
-        return LayerResult(
-            name=layer.name,
-            kind=layer.kind,
-            cycles=cycles,
-            stall_cycles=stalls,
-            utilization=executed / slots if slots else 0.0,
-            macs=layer.shape.macs,
-            macs_executed=executed,
-            multiplies=done.get("mul", 0),
-            adds=done.get("add", 0),
-            bytes=moved,
-            actions=Lazily(sim.ledger.flat),
-            activity=Lazily(sim.activity.flat),
-            output_matches=matches,
-            output_error=error,
-            mapping=dict(phase.mapping),
-            details=details,
-        )
-
-    def _moved(self, grouped: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the bytes that each part moved, and how often each other action was done.
-
-        What moves words are reads, writes, sends and hops, at the width of the part's word.
-        """
-        names = tuple(grouped)
-        found = self._sums.get(names)
-        if found is None:
-            found = self._sums[names] = self._sums_of(names)
-        moved, done = (
-            {what: factor * sum([grouped[name] for name in of]) for what, factor, of in sums}
-            for sums in found
-        )
-        return {part: bits // 8 for part, bits in moved.items()}, done
-
-    def _sums_of(self, names: Iterable[str]) -> tuple[list[Sum], list[Sum]]:
-        """Return of which counts the bits are made that each part moves, and what else was done."""
-        moved: dict[str, list[str]] = {}
-        done: dict[str, list[str]] = {}
-        for name in names:
-            part, _, action = name.rpartition(".")
-            if action in MOVES:
-                moved.setdefault(part, []).append(name)
-            else:
-                done.setdefault(action, []).append(name)
-        widths = {part: self.parts[part]["spec"]["word_bits"] for part in moved}
-        return [(part, widths[part], of) for part, of in moved.items()], [
-            (action, 1, of) for action, of in done.items()
-        ]
-
-    def closed_loop(
-        self, plan: Iterable[Phase], layers: int, done: list[LayerResult], progress: Progress | None
-    ) -> float | None:
-        """Let the reference model run the network, with the machine in place of its layers."""
-        self.feeds_on = True
-        by_layer = {phase.layers[0].name: phase for phase in plan}
-
-        def on_machine(phase: Phase) -> Callable[[Array], Array]:
-            def run(inputs: Array) -> Array:
-                if progress is not None:
-                    progress(len(done), layers, phase.name)
-                layer = phase.layers[0]
-                given = inputs.reshape(layer.shape.input_shape)
-                view = replace(layer, given=given)  # type: ignore[type-var]
-                done.extend(self.phase(Phase(name=phase.name, layers=(view,), mapping=phase.mapping)))
-                return self.outputs.pop(layer.name)
-
-            return run
-
-        trace = self.trace
-        graph = Graph.from_dict(trace.graph)
-        override = {name: on_machine(phase) for name, phase in by_layer.items()}
-        formats = None if trace.format == "float32" else trace.formats
-        last: Array | None = None
-        for node, output in graph.run(trace.inputs, _Parameters(trace), formats, override):
-            if node.name == graph.output:
-                last = output
-        if last is None or trace.labels is None:
-            return None
-        return float(np.mean(last.reshape(len(last), -1).argmax(axis=1) == trace.labels))
-
-
-class _Parameters(Mapping[str, Array]):
-    """A trace's tensors as the reference model's parameters, read when their turn comes."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-
-    def __getitem__(self, name: str) -> Array:
-        return self._trace.tensor(name)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._trace.has(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._trace.tensor_names)
-
-    def __len__(self) -> int:
-        return len(self._trace.tensor_names)
-
-
-def _verdict(layer: Any, output: Array | None) -> tuple[bool | None, dict[str, float] | None]:
-    """Return whether an output is the reference's bit for bit (None in float32), and how far it is off."""
-    if output is None:
-        return None, None
-    expected = np.asarray(layer.expected)
-    form = layer.formats["expected"]
-    if not form.is_float and output.shape == expected.shape and _equal(output, expected):
-        return True, None
-    off = np.abs(output.astype(np.float64) - expected) * 2.0**-form.fraction
-    error = {"max": float(off.max()), "mean": float(off.mean())}
-    return (None if form.is_float else False), error
-
-
-def _equal(one: Array, other: Array) -> bool:
-    """Return whether integers are equal: eight bytes at once, where they lie that way."""
-    if (
-        one.dtype == other.dtype
-        and one.nbytes % 8 == 0
-        and one.flags.c_contiguous
-        and other.flags.c_contiguous
-    ):
-        one, other = (array.reshape(-1).view(np.uint64) for array in (one, other))
-    return bool((one == other).all())
 
 
 def _priced(result: Result, grouped: Sequence[Mapping[str, int]], table: Technology) -> Result:

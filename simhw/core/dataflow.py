@@ -80,9 +80,10 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """What runs between two moments at which the machine is drained. So far that is one layer.
+    """What runs between two moments at which the machine is drained: a layer, several at once, or once more.
 
-    `mapping` is the plan's choice for it, as plain data a file can hold.
+    Layers that run at once stand in their order; what one hands to the next comes from the machine.
+    `mapping` is the plan's choice, as plain data a file can hold.
     """
 
     name: str
@@ -92,10 +93,18 @@ class Phase:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a phase left: outputs by layer (none in a run without values) and the dataflow's own numbers."""
+    """What a phase left: outputs by layer (none in a run without values) and the dataflow's own numbers.
+
+    `details` has, by layer, cycles, stall_cycles, macs_executed and what the dataflow adds. A phase of
+    several layers has cycles and stalls of its own; `of_phase` is what belongs to no single layer: the
+    images of an iteration, say.
+    """
 
     outputs: dict[str, Array] = field(default_factory=dict[str, Array])
     details: dict[str, Any] = field(default_factory=dict[str, Any])
+    cycles: int | None = None
+    stall_cycles: Mapping[str, int] | None = None
+    of_phase: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Dataflow:
@@ -124,7 +133,10 @@ class Dataflow:
     def plan(
         self, layers: Sequence[Layer], mapping: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Iterable[Phase]:
-        """Yield the phases of a network; `mapping` is a published one, by layer name."""
+        """Yield the phases of a network, in its order; `mapping` is a published one, by layer name.
+
+        A generator is sent the Outcome of each phase, from which it may decide on the next.
+        """
         raise NotImplementedError
 
     def map_shape(self, name: str, shape: LayerShape) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -27,19 +27,33 @@ class Span:
     end_cycle: int
 
 
+@dataclass
+class Book:
+    """What a layer's units did, and where their cycles went."""
+
+    ledger: Tally = field(default_factory=Tally)
+    activity: Tally = field(default_factory=Tally)
+
+
 class Simulation(simpy.Environment):
     """One run's time, in whole cycles of the accelerator's clock, and its books.
 
     `ledger` counts actions and knows no joules; `activity` says where each unit's cycles went
-    (busy, and stalls by cause); `timeline` holds spans when the run was asked to keep them.
+    (busy, and stalls by cause), both of the layer that was named last; `timeline` holds spans when the
+    run was asked to keep them.
     """
 
     def __init__(self, *, clock_mhz: float = 1000.0, log: bool = False) -> None:
         super().__init__(initial_time=0)
         self.clock_mhz = clock_mhz
-        self.ledger = Tally()
-        self.activity = Tally()
+        self.books: dict[str, Book] = {}
+        self.on("")
         self.timeline: list[Span] | None = [] if log else None
+
+    def on(self, layer: str) -> None:
+        """Let what is counted from here on count for a layer of the phase."""
+        book = self.books.setdefault(layer, Book())
+        self.ledger, self.activity = book.ledger, book.activity
 
     @property
     def cycle(self) -> int:

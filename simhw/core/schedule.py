@@ -143,8 +143,8 @@ class Played:
         self.cycles = int(self.times[column.DONE].max(initial=0))
 
     @property
-    def moved(self) -> dict[str, tuple[int, int]]:
-        """Words that each link read and wrote."""
+    def moved(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Words that each link read and wrote, by link and layer."""
         return self.table.moved()
 
     def __getitem__(self, group: str | Units) -> Went:
@@ -175,7 +175,8 @@ class Schedule:
         self._kept: dict[int, tuple[int, Any]] = {}  # where lists of numbers begin
         self._lengths: dict[int, list[Any]] = {column.WORKS: [], column.MOVES: [], column.GANGS: []}
         self._sizes = {column.WORKS: 0, column.MOVES: 0, column.GANGS: 0}
-        self._writes: list[tuple[Units, str, Any]] = []  # of movers: the link, which words go to memory
+        # of movers: link and layer, and which words go to memory
+        self._writes: list[tuple[Units, tuple[str, str], Any]] = []
         self._listed = self._n_tasks = 0
         self._packed: Packed | None = None
 
@@ -203,9 +204,20 @@ class Schedule:
         lanes = cycles.shape[2]
         return self._add(name, column.GANGS, np.ascontiguousarray(cycles), tasks, lanes=lanes, widths=widths)
 
-    def mover(self, name: str, link: str, words: Any, *, writes: bool | NDArray[np.bool_] = False) -> Units:
-        """Add a unit that moves words [tasks] over a link; `writes`, which of them go to memory."""
-        return self.movers(name, link, np.asarray(words, np.int64)[None], writes=writes)
+    def mover(
+        self,
+        name: str,
+        link: str,
+        words: Any,
+        *,
+        writes: bool | NDArray[np.bool_] = False,
+        layer: str = "",
+    ) -> Units:
+        """Add a unit that moves words [tasks] over a link; `writes`, which of them go to memory.
+
+        They count for a `layer` of the phase, or for its first.
+        """
+        return self.movers(name, link, np.asarray(words, np.int64)[None], writes=writes, layer=layer)
 
     def movers(
         self,
@@ -215,13 +227,14 @@ class Schedule:
         *,
         tasks: Ints | None = None,
         writes: bool | NDArray[np.bool_] = False,
+        layer: str = "",
     ) -> Units:
         """Add movers of words [units, most], all over one link."""
         if link not in self.links:
             self.links.append(link)
         lengths = np.ascontiguousarray(words, np.int64)
         units = self._add(name, column.MOVES, lengths, tasks, link=self.links.index(link))
-        self._writes.append((units, link, writes))
+        self._writes.append((units, (link, layer), writes))
         return units
 
     def _add(
@@ -335,16 +348,16 @@ class Schedule:
     def group(self, name: str) -> Units:
         return self._by_name[name]
 
-    def moved(self) -> dict[str, tuple[int, int]]:
-        """Return the words that each link reads and writes."""
-        found: dict[str, tuple[int, int]] = dict.fromkeys(self.links, (0, 0))
+    def moved(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return the words that each link reads and writes, for each layer that was named."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
         for (units, link, writes), flat in zip(self._writes, self._lengths[column.MOVES], strict=True):
             words = flat.reshape(units.size, units.most)
             if min(units.tasks, default=0) < units.most:
                 words = words * (np.arange(units.most) < np.array(units.tasks)[:, None])
             total = int(words.sum())
             written = int(words[:, writes].sum()) if isinstance(writes, np.ndarray) else total * writes
-            read, wrote = found[link]
+            read, wrote = found.get(link, (0, 0))
             found[link] = read + total - written, wrote + written
         return found
 

@@ -64,6 +64,12 @@ class Tally:
         """Book counts[i] of a grid under names[i], (part, what); they are kept, not copied."""
         self._grids.append((grid, names, counts))
 
+    def merge(self, other: Tally) -> None:
+        """Add all counts of another."""
+        for key, n in other._single.items():
+            self._single[key] += n
+        self._grids += other._grids
+
     def __getitem__(self, key: tuple[str, str]) -> int:
         instance, what = key
         total = self._single.get(key, 0)

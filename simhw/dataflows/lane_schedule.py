@@ -62,7 +62,7 @@ class Ended:
 
     cycles: int
     busy: dict[str, int]  # cycles of links
-    moved: dict[str, tuple[int, int]]  # words that links read and wrote
+    moved: dict[tuple[str, str], tuple[int, int]]  # words that links read and wrote, by link and layer
     stalls: dict[str, int]
     waits: Counts
 
@@ -86,7 +86,7 @@ def shortcut(rounds: Rounds, link: Link) -> Ended | None:
     return Ended(
         cycles=cycles,
         busy={"dram": busy},
-        moved={"dram": (read, written)},
+        moved={("dram", ""): (read, written)},
         stalls=dict(zip(STALLS, stalls, strict=True)),
         waits=waits,
     )

@@ -363,11 +363,11 @@ def _timeline(compared: Comparison) -> Figure:
         ax.set_yticks(range(len(names)), names)
         _rows_of(ax, len(names))
         start = 0
-        for layer in result.layers:
+        for phase in result.in_turn:
             ax.axvline(start, color=FAINT, linewidth=0.6, linestyle=(0, (2, 2)))
-            if layer.cycles > longest / 25:
+            if phase.cycles > longest / 25:
                 ax.annotate(
-                    layer.name,
+                    phase.name,
                     (start, 1),
                     xycoords=("data", "axes fraction"),
                     xytext=(3, 2),
@@ -375,7 +375,7 @@ def _timeline(compared: Comparison) -> Figure:
                     fontsize=8,
                     color=FAINT,
                 )
-            start += layer.cycles
+            start += phase.cycles
         ax.set_title(label, fontweight="bold", pad=16)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: _tick(n)))
     axes[-1].set_xlim(0, longest)

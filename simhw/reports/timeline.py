@@ -32,9 +32,9 @@ def placed_spans(result: Result) -> list[Placed]:
             f"{result.accelerator}: the result holds no timeline; run it with --timeline FILE -o RESULT.json"
         )
     starts, start = {}, 0
-    for layer in result.layers:
-        starts[layer.name] = start
-        start += layer.cycles
+    for phase in result.in_turn:
+        starts[phase.name] = start
+        start += phase.cycles
     units = {unit for _, unit, _, _, _ in result.timeline}
     together = len(units) > MANY_UNITS
     return [
@@ -65,9 +65,9 @@ def chrome_trace(result: Result) -> str:
     for unit, track in tracks.items():
         events.append({"ph": "M", "pid": 1, "tid": track, "name": "thread_name", "args": {"name": unit}})
     start = 0
-    for layer in result.layers:
-        events.append(_event(result, 1, layer.name, "layer", start, start + layer.cycles))
-        start += layer.cycles
+    for phase in result.in_turn:
+        events.append(_event(result, 1, phase.name, "layer", start, start + phase.cycles))
+        start += phase.cycles
     events += [_event(result, tracks[s.unit], s.what, s.layer, s.start, s.end) for s in spans]
     about = {"accelerator": result.accelerator, "trace": result.trace, "clock_mhz": result.clock_mhz}
     return json.dumps({"displayTimeUnit": "ns", "otherData": about, "traceEvents": events}) + "\n"

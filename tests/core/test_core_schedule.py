@@ -183,7 +183,7 @@ def test_a_worker_is_charged_for_each_cause_by_what_puts_it_off():
     assert found["inputs"].done.tolist() == [8]
     assert found["array"].begun.tolist() == [8, 18]
     assert (found.cycles, found["array"].waited) == (20, {"inputs": 8, "filters": 0})
-    assert (found.busy, found.moved) == ({"dram": 12}, {"dram": (12, 0)})
+    assert (found.busy, found.moved) == ({"dram": 12}, {("dram", ""): (12, 0)})
     said = {(s.unit, s.what, s.start_cycle, s.end_cycle) for s in spans(found)}
     assert said == {
         ("array", "inputs", 0, 8), ("array", "work", 8, 18), ("array", "work", 18, 20),
