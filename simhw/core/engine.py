@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
@@ -17,8 +16,7 @@ from simhw.core.tally import Tally
 LATE = 2
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Something that went on in a unit from one cycle up to another."""
 
     unit: str
