@@ -33,6 +33,7 @@ def compare(rounds: int) -> None:
 
     trace = export(load_workload("alexnet_conv"), images=1)
     machine = load_accelerator("eyeriss")
+    overlapped = load_accelerator("eyeriss", overrides={"options.filter_load": "overlapped"})
     layers = [(x.inputs.astype(np.float32), x.weights.astype(np.float32), x.shape) for x in trace.layers]
 
     def dense() -> None:
@@ -63,6 +64,8 @@ def compare(rounds: int) -> None:
         "dense BLAS, float32": dense,
         "simulated, values": lambda: simulate(machine, trace),
         "simulated, timing alone": lambda: simulate(machine, trace, values=False),
+        "  and loads overlapped": lambda: simulate(overlapped, trace, values=False),
+        "  and a timeline kept": lambda: simulate(machine, trace, values=False, log=True),
         "3000 SimPy events": events,
     }
     times: dict[str, list[float]] = {name: [] for name in variants}

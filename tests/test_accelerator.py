@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import weakref
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,13 +77,25 @@ def test_energy_is_the_sum_over_components(trace: Trace) -> None:
     assert totals["total_energy_pj"] == math.fsum(totals["energy_pj"].values())
 
 
-def test_a_timeline_accounts_for_the_link_and_the_array(trace: Trace) -> None:
-    result = simulate("eyeriss", trace, layers=["conv2"], log=True)
+@pytest.mark.parametrize("filter_load", ["serial", "overlapped"])
+def test_a_timeline_accounts_for_the_link_and_the_array(trace: Trace, filter_load: str) -> None:
+    given: Any = {"layers": ["conv2"], "overrides": {"options.filter_load": filter_load}}
+    result = simulate("eyeriss", trace, log=True, **given)
     assert result.timeline is not None
-    spans = [span for span in result.timeline if span[1] == "dram"]
-    busy = sum(end - start for _, _, _, start, end in spans)
-    assert busy == result.layers[0].activity["dram.busy"]
-    assert simulate("eyeriss", trace, layers=["conv2"]).layers[0].cycles == result.layers[0].cycles
+    (layer,) = result.layers
+    spans: Counter[tuple[str, str]] = Counter()
+    for _, unit, what, start, end in result.timeline:
+        spans[unit, what] += end - start
+    assert sum(n for (unit, _), n in spans.items() if unit == "dram") == layer.activity["dram.busy"]
+    assert {what for unit, what in spans if unit == "dram"} == {"ifmaps", "filters", "ofmaps"}
+    array = Counter({what: n for (unit, what), n in spans.items() if unit == "pes"})
+    assert array.total() == layer.cycles
+    stalls = Counter(layer.stall_cycles)
+    for cause in ("configuration", "dram_ofmap", "dram_ifmap"):
+        assert array[cause] == stalls[cause]
+    loading = {"serial": ("load", "dram_filter"), "overlapped": ("filters",)}[filter_load]
+    assert sum(array[what] for what in loading) == stalls["filter_load"] + stalls["dram_filter"]
+    assert simulate("eyeriss", trace, **given).layers[0] == layer
 
 
 def test_without_values_only_the_outputs_are_missing(trace: Trace) -> None:

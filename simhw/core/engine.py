@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
@@ -17,8 +17,7 @@ from simhw.core.tally import Tally
 LATE = 2
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Something that went on in a unit from one cycle up to another."""
 
     unit: str

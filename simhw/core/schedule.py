@@ -26,6 +26,7 @@ ScheduleError that names the task, when it is played: layers are many, and most 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,8 @@ class Units:
     """A group of units alike in a schedule: most groups are of one."""
 
     def __init__(self, table: Schedule, name: str, kind: int, tasks: list[int], lanes: int) -> None:
-        self.table, self.name, self.kind = table, name, kind
+        self.table: Schedule = weakref.proxy(table)  # so that its arrays go with the last who needs them
+        self.name, self.kind = name, kind
         self.tasks, self.lanes = tasks, lanes  # tasks of each unit
         self.size = len(tasks)
         self.first = self.first_task = self.first_charge = 0  # of the first unit, among all
@@ -276,7 +278,7 @@ class Schedule:
     ) -> None:
         """See `Units.wait`."""
         other = event.units
-        if other.table is not self:
+        if self._by_name.get(other.name) is not other:
             raise ScheduleError(f"schedule: {own.name} waits for {other.name}, which is of another schedule")
         others = range(other.size) if event.numbers is None else np.atleast_1d(event.numbers).tolist()
         n = max(own.size, len(others))

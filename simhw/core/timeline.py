@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +9,12 @@ from simhw.core import packed as column
 from simhw.core.engine import Span
 from simhw.core.schedule import Played
 
+Cycles = NDArray[np.int64]
+
 
 def spans(played: Played) -> list[Span]:
     """Return what went on in every worker that says what it does, and on every link."""
-    found: list[Span] = []
+    found: list[tuple[str, str, Cycles, Cycles]] = []
     table, packed = played.table, played.table.packed()
     begun, ended, served, left = played.times
     for group in table.groups:
@@ -24,7 +23,7 @@ def spans(played: Played) -> list[Span]:
             tasks = slice(row[column.FIRST], row[column.FIRST] + row[column.TASKS])
             if group.kind == column.MOVES:
                 link = table.links[int(row[column.LINK])]
-                found += _spans(link, group.name, served[tasks], left[tasks])
+                found.append((link, group.name, served[tasks], left[tasks]))
             if group.kind != column.WORKS or not group.doing:
                 continue
             done = ended[tasks]
@@ -33,17 +32,23 @@ def spans(played: Played) -> list[Span]:
                 own, others = packed.places(wait)
                 events = played.times[wait[column.EVENT]]
                 until = np.maximum(come[own], events[packed.units[wait[column.OF], column.FIRST] + others])
-                found += _spans(label, group.causes[int(wait[column.CAUSE])], come[own], until)
+                found.append((label, group.causes[int(wait[column.CAUSE])], come[own], until))
                 come[own] = until
             for k, doing in enumerate(group.doing):
                 each = slice(k, None, len(group.doing))
-                found += _spans(label, doing, begun[tasks][each], done[each])
-    return sorted(found, key=lambda span: (span.start_cycle, span.end_cycle))
+                found.append((label, doing, begun[tasks][each], done[each]))
+    return _in_order([group for group in found if group[1]])
 
 
-def _spans(unit: str, what: str, start: NDArray[Any], end: NDArray[Any]) -> Iterator[Span]:
-    """Yield spans, those that took no time and those without a name left out."""
-    if what:
-        for a, b in zip(start.tolist(), end.tolist(), strict=True):
-            if b > a:
-                yield Span(unit, what, a, b)
+def _in_order(found: list[tuple[str, str, Cycles, Cycles]]) -> list[Span]:
+    """Return spans of units by their start, those that took no time left out."""
+    if not found:
+        return []
+    units, doings, starts, ends = zip(*found, strict=True)
+    which = np.arange(len(found)).repeat([len(cycles) for cycles in starts])
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    order = np.lexsort((end, start))
+    order = order[start[order] < end[order]]
+    of = which[order].tolist()
+    unit_of, doing_of = map(units.__getitem__, of), map(doings.__getitem__, of)
+    return list(map(Span, unit_of, doing_of, start[order].tolist(), end[order].tolist()))

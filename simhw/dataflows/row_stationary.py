@@ -283,7 +283,7 @@ class RowStationary(core.Dataflow, kind="row_stationary"):
         if not plan.overlapped:
             took[:-1:2] = plan.load_cycles
         array = table.worker("pes", took, doing=("load", "pass"))
-        for units in (ifmaps, filters, ofmaps):
+        for units in (ifmaps, filters):
             units.wait(configuration.done, tasks=slice(0, 1))
         array.wait(configuration.done, "configuration", tasks=slice(0, 1))
 
@@ -405,7 +405,7 @@ def _best_mapping(
         dataflow.rates(),
         objective=options.objective,
         cost=functools.partial(dataflow.cost, shape),
-        # loads that overlap are played by processes, which takes far longer than the recurrence
+        # two for loads that overlap: more of them would find other mappings, and move published numbers
         shortlist=2 if options.filter_load == "overlapped" and options.objective == "cycles" else 48,
     )
 

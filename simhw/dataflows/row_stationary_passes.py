@@ -28,8 +28,8 @@ class Traffic:
 
     def block_sequence(self, plan: Passes) -> Counts:
         """Return the link's words of every block, in order; they come again for each block of filters."""
-        again = len(plan.passes_in_block)
-        return np.concatenate([np.tile(by_group.reshape(-1), again) for by_group in self.blocks])
+        by_group = self.blocks.reshape(len(self.blocks), 1, -1)
+        return by_group.repeat(len(plan.passes_in_block), axis=1).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Passes:
         """Return the link's words of every pass's filters, in order."""
         return np.concatenate(
             [
-                np.tile(by_group[block, :, :, :passes].reshape(-1), self.inner_tiles)
+                by_group[block, :, :, :passes].reshape(1, -1).repeat(self.inner_tiles, axis=0).reshape(-1)
                 for by_group in traffic.filters
                 for block, passes in enumerate(self.passes_in_block)
             ]
@@ -149,7 +149,7 @@ class Passes:
     @functools.cached_property
     def sequence(self) -> Sequence:
         """Return where blocks and tiles begin and end among the passes."""
-        of_tile = np.repeat(np.tile(self.passes_in_block, len(self.group_parts)), self.inner_tiles)
+        of_tile = np.repeat(self.passes_in_block * len(self.group_parts), self.inner_tiles)
         visits = self.channel_blocks * self.segments
         of_block = of_tile.repeat(visits)
         behind = of_block.cumsum()
@@ -185,26 +185,9 @@ class Passes:
     def _link_words(self, words: Any, word_bits: int) -> Any:
         return ceil_div(words * word_bits, self.dataflow.dram.word_bits)
 
-    def _rows_loaded(self) -> list[list[list[tuple[int, int]]]]:
-        """Return, by strip and segment, runs of input rows that real outputs need: first, one after last."""
-        shape, m = self.shape, self.mapping
-        loaded: list[list[list[tuple[int, int]]]] = []
-        for strip, strip_rows in enumerate(self.strip_parts.tolist()):
-            loaded.append([])
-            for segment, rows in enumerate(self.row_parts.tolist()):
-                first = strip * m.e * shape.stride[0] + segment * m.rows * shape.dilation[0] - shape.pad[0]
-                starts: Counts = np.arange(strip_rows, dtype=np.int64) * shape.stride[0] + first
-                taps: Counts = np.arange(rows, dtype=np.int64) * shape.dilation[0]
-                needed = np.unique(np.add.outer(starts, taps))
-                needed = needed[(needed >= 0) & (needed < shape.in_height)]
-                breaks = np.flatnonzero(np.diff(needed) > 1) + 1
-                runs = [run for run in np.split(needed, breaks) if run.size]
-                loaded[-1].append([(int(run[0]), int(run[-1]) + 1) for run in runs])
-        return loaded
-
     def _input_words(self, inputs: NDArray[np.int16] | None) -> Counts:
         shape, m = self.shape, self.mapping
-        ranges = self._rows_loaded()
+        ranges = _rows_loaded(shape, m.e, m.rows)
         size = (len(self.group_parts), len(self.image_parts), len(ranges), self.channel_blocks, self.segments)
         if inputs is None:
             rows = np.array(
@@ -270,7 +253,8 @@ class Passes:
 
     def values_loaded(self, width: int | None = None) -> int:
         """Return the input values that come in, again or not: of whole rows, or of `width` columns."""
-        rows = sum(high - low for strip in self._rows_loaded() for runs in strip for low, high in runs)
+        loaded = _rows_loaded(self.shape, self.mapping.e, self.mapping.rows)
+        rows = sum(high - low for strip in loaded for runs in strip for low, high in runs)
         planes = self.shape.batch * self.shape.in_channels * len(self.filter_parts)
         return rows * (self.shape.in_width if width is None else width) * planes
 
@@ -409,6 +393,27 @@ def _real_columns(shape: LayerShape) -> int:
     return int(np.count_nonzero((needed >= 0) & (needed < shape.in_width)))
 
 
+@functools.lru_cache(maxsize=256)
+def _rows_loaded(shape: LayerShape, e: int, rows: int) -> list[list[list[tuple[int, int]]]]:
+    """Return, by strip and segment, runs of input rows that real outputs need: first, one after last.
+
+    A mapper asks this of many mappings with the same strips.
+    """
+    loaded: list[list[list[tuple[int, int]]]] = []
+    for strip, strip_rows in enumerate(_parts(shape.out_height, e).tolist()):
+        loaded.append([])
+        for segment, taps in enumerate(_parts(shape.kernel_height, rows).tolist()):
+            first = strip * e * shape.stride[0] + segment * rows * shape.dilation[0] - shape.pad[0]
+            starts = np.arange(strip_rows, dtype=np.int64) * shape.stride[0] + first
+            needed = np.unique(np.add.outer(starts, np.arange(taps, dtype=np.int64) * shape.dilation[0]))
+            needed = needed[(needed >= 0) & (needed < shape.in_height)]
+            breaks = np.flatnonzero(np.diff(needed) > 1) + 1
+            runs = [run for run in np.split(needed, breaks) if run.size]
+            loaded[-1].append([(int(run[0]), int(run[-1]) + 1) for run in runs])
+    return loaded
+
+
+@functools.lru_cache(maxsize=256)
 def _columns_needed(shape: LayerShape) -> Counts:
     """Return, by output column, how many input columns have been needed once it is done."""
     stride, dilation = shape.stride[1], shape.dilation[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -408,6 +410,19 @@ def test_a_circle_of_waits_is_named_with_its_tasks():
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(make, message):
     assert refused(two(make), dram=link()) == message
+
+
+def test_a_schedule_goes_with_the_last_who_needs_it():
+    gc.disable()  # its arrays may be large: no collector of circles is waited for
+    try:
+        table = two(lambda table, a, b: a.wait(b.done))()
+        played, gone = play(table, {"dram": link()}), weakref.ref(table)
+        del table
+        assert gone() is not None
+        del played
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_link_that_is_not_there_is_named():
