@@ -95,6 +95,7 @@ def simulate(
         engine=engine,
         options=description.options.to_dict()
         | {
+            "transforms": description.to_dict()["transforms"],
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
@@ -109,6 +110,7 @@ def simulate(
         exact=tuned is None,
         parts=run.parts,
         structure=run.structure,
+        storage_bits=run.storage_bits,
         layers=tuple(done),
         accuracy=accuracy,
         not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers)
@@ -282,6 +284,7 @@ class _Run:
         self.timeline: list[tuple[str, str, str, int, int]] = []
         self.feeds_on = False  # whether what a layer puts out is read by another
         self.outputs: dict[str, Array] = {}
+        self.storage_bits: dict[str, dict[str, int]] = {}  # of side data, by transform and layer
 
     def phase(self, phase: Phase) -> list[LayerResult]:
         """Simulate a phase on a fresh machine and return a result per layer."""
@@ -323,6 +326,8 @@ class _Run:
         moved, done = self._moved(grouped)
         matches, error = _verdict(layer, output)
         if isinstance(layer, LayerView):
+            for transform, bits in layer.storage_bits().items():
+                self.storage_bits.setdefault(transform, {})[layer.name] = bits
             layer.forget()
         return LayerResult(
             name=layer.name,
