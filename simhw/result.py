@@ -133,7 +133,8 @@ class Result:
 
     `energy_unit` says what the numbers under `energy_pj` are: pJ, or a table's own relative unit;
     `unpriced` lists the actions, with their counts, for which the table had no price.
-    `exact` says whether the machine promises the reference's outputs. `timeline`, if kept, is a
+    `exact` says whether the machine promises the reference's outputs. `storage_bits` is what transforms
+    left beside the layers that the machine read, by transform and layer. `timeline`, if kept, is a
     list of [layer, unit, what, start cycle, end cycle], each layer counting from its own cycle 0.
     """
 
@@ -147,6 +148,7 @@ class Result:
     digests: dict[str, str] = field(default_factory=dict[str, str])
     parts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     structure: dict[str, Counts] = field(default_factory=dict[str, Counts])
+    storage_bits: dict[str, Counts] = field(default_factory=dict[str, Counts])
     energy_unit: str | None = None
     technology: str | None = None
     unpriced: Counts = field(default_factory=Counts)
@@ -529,6 +531,7 @@ _RESULT_FIELDS: dict[str, Check] = {
     "digests": _TEXTS,
     "parts": (_is_mapping(_is_part), "parts, each with kind and spec"),
     "structure": (_is_mapping(_is_mapping(_is_whole)), "roles with whole numbers"),
+    "storage_bits": (_is_mapping(_is_mapping(_is_whole)), "transforms with whole numbers by layer"),
     "energy_unit": _TEXT_OR_NULL,
     "technology": _TEXT_OR_NULL,
     "unpriced": _COUNTS,

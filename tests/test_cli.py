@@ -252,7 +252,7 @@ def test_an_unknown_section_is_named_with_the_nearest(command):
         2,
         [
             "list: unknown section 'workload'; did you mean 'workloads'? known: accelerators, components, "
-            "dataflows, papers, recipes, technologies, traces, tunings, workloads"
+            "dataflows, papers, recipes, technologies, traces, transforms, tunings, workloads"
         ],
     )
 

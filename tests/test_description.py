@@ -81,7 +81,7 @@ def toys(no_kinds, monkeypatch):
             "pes": core.Role(fields=("lanes",), grid=True, about="the array"),
             "dram": core.Role(fields=("clock_mhz",)),
         }
-        TRANSFORMS = ("quantize", "sign_order")
+        TRANSFORMS = ("quantize", "sign_order", "mirror")
 
         @dataclass(frozen=True, kw_only=True)
         class Options(core.Spec):
@@ -93,10 +93,15 @@ def toys(no_kinds, monkeypatch):
     )
 
     class Quantize(core.Transform, kind="quantize"):
-        pass
+        EXCLUDES = ("mirror",)
 
     class SignOrder(core.Transform, kind="sign_order"):
-        pass
+        @dataclass(frozen=True, kw_only=True)
+        class Options(core.Spec):
+            negatives: Literal["original", "magnitude"] = "original"
+
+    class Mirror(core.Transform, kind="mirror"):
+        WANTS = ("sign_order",)
 
     return Flow
 
@@ -235,10 +240,23 @@ ONE_FAULT = [
     ("toy_45nm", "65", "toy.yaml:6: technology: wants the name or the path of a technology table, or null, "
      "got 65"),
     ("options", "transforms: [sign_ordr]\noptions", "toy.yaml:5: transforms[0]: unknown transform "
-     "'sign_ordr'; did you mean 'sign_order'? known: quantize, sign_order"),
-    ("options", "transforms: sign_order\noptions", "toy.yaml:5: transforms: wants a list of transforms, "
-     "or a mapping to their options, got "
-     "'sign_order'"),
+     "'sign_ordr'; did you mean 'sign_order'? known: mirror, quantize, sign_order"),
+    ("options", "transforms: sign_order\noptions", "toy.yaml:5: transforms: wants transforms by name with "
+     "their options (name: {option: value}), or a list of names, got 'sign_order'"),
+    ("options", "transforms: {sign_ordr: {}}\noptions", "toy.yaml:5: transforms: unknown transform "
+     "'sign_ordr'; did you mean 'sign_order'? known: mirror, quantize, sign_order"),
+    ("options", "transforms: {sign_order: {negative: original}}\noptions", "toy.yaml:5: "
+     "transforms.sign_order: unknown field 'negative'; did you mean 'negatives'? known: negatives"),
+    ("options", "transforms:\n  sign_order: {negatives: size}\noptions", "toy.yaml:6: "
+     "transforms.sign_order.negatives: wants one of original, magnitude, got 'size'"),
+    ("options", "transforms: {sign_order: 3}\noptions", "toy.yaml:5: transforms.sign_order: wants a mapping "
+     "of options (name: value), got 3"),
+    ("options", "transforms: [quantize, quantize]\noptions", "toy.yaml:5: transforms[1]: names quantize "
+     "twice; wants each transform once"),
+    ("options", "transforms: [mirror]\noptions", "toy.yaml:5: transforms[0]: mirror wants sign_order beside "
+     "it; add it"),
+    ("options", "transforms:\n  sign_order: {}\n  mirror: {}\n  quantize: {}\noptions", "toy.yaml:8: "
+     "transforms.quantize: quantize and mirror exclude each other; leave one out"),
     # roles
     ("  pes:", "  memo: {kind: toy_lane}\n  pes:", "toy.yaml:8: components: unknown role 'memo'; known: "
      "dram, pes"),
@@ -643,4 +661,24 @@ def test_a_transform_that_the_dataflow_does_not_take_is_refused(toy, toys, monke
         load_accelerator(file)
     assert [fault.partition(": ")[2] for fault in error.value.faults] == [
         "transforms[0]: toy_flow does not take 'sign_order'; it takes: quantize"
+    ]
+
+
+@pytest.mark.parametrize(
+    "written", ["[sign_order]", "{sign_order: {}}", "{sign_order: {negatives: original}}"]
+)
+def test_transforms_may_be_a_list_of_names_whose_options_are_overridden(toy, written):
+    file = toy(("options:", f"transforms: {written}\noptions:"))
+    assert load_accelerator(file).to_dict()["transforms"] == {"sign_order": {"negatives": "original"}}
+    setting = "transforms.sign_order.negatives=magnitude"
+    assert load_accelerator(file, [setting]).transforms["sign_order"].negatives == "magnitude"
+    again = load_accelerator(load_accelerator(file), [setting])
+    assert again.transforms["sign_order"].negatives == "magnitude"
+    assert faults(file, ["transforms.sign_order.negatives=x"]) == [
+        "--set transforms.sign_order.negatives=x: transforms.sign_order.negatives: wants one of original, "
+        "magnitude, got 'x'"
+    ]
+    assert faults(file, ["transforms.sign_ordr.negatives=x"]) == [
+        "--set transforms.sign_ordr.negatives=x: transforms: unknown transform 'sign_ordr'; "
+        "did you mean 'sign_order'? known: mirror, quantize, sign_order"
     ]

@@ -132,6 +132,17 @@ def test_what_a_tuning_puts_out_is_what_the_machine_puts_out() -> None:
             }
 
 
+def test_what_reordering_costs_in_storage_is_told_by_transform_and_layer() -> None:
+    exact, tuned = simulate("snapea", TRACE), simulate("snapea", TRACE, tuning=TUNING)
+    bits = {x.name: x.details["index_bits"] for x in exact.layers if "index_bits" in x.details}
+    assert exact.storage_bits == {"sign_order": bits}
+    predicting = {x.name for x in tuned.layers if x.details["termination"] == "predictive"}
+    assert set(tuned.storage_bits["speculation"]) == predicting
+    assert {**tuned.storage_bits["sign_order"], **tuned.storage_bits["speculation"]} == bits
+    assert exact.options["transforms"] == {"sign_order": {"negatives": "original"}, "speculation": {}}
+    assert simulate("eyeriss", TRACE).storage_bits == {}
+
+
 def test_a_tuning_needs_a_machine_that_predicts() -> None:
     with pytest.raises(
         DescriptionError,

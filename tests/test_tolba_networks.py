@@ -85,6 +85,8 @@ def test_beside_the_unrolled_array_products_fall_and_outputs_do_not() -> None:
     fitted, exact = ([layer.multiplies for layer in result.layers] for result in (proposed, unrolled))
     assert fitted == [86400 * 2 // 5, 115200 * 2 // 5, 1920 * 2 // 6]
     assert exact == [86400, 115200, 1920]
+    stored = {layer.name: 8 * layer.stored("coefficients").size for layer in trace.layers}
+    assert proposed.storage_bits == {"fit_groups": stored}
     for ours, theirs in zip(proposed.layers, unrolled.layers, strict=True):
         assert ours.bytes["dram"] < theirs.bytes["dram"]
 

@@ -84,6 +84,7 @@ def simulate(
         engine=engine,
         options=description.options.to_dict()
         | {
+            "transforms": description.to_dict()["transforms"],
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
@@ -98,6 +99,7 @@ def simulate(
         exact=tuned is None,
         parts=run.parts,
         structure=run.structure,
+        storage_bits=run.storage_bits,
         layers=tuple(run.layers),
         phases=tuple(run.phases),
         accuracy=accuracy,

@@ -72,6 +72,7 @@ class Run:
         self.phases: list[PhaseResult] = []
         self.grouped: list[dict[str, int]] = []  # counts of each layer, indexes left out
         self.timeline: list[tuple[str, str, str, int, int]] = []
+        self.storage_bits: dict[str, dict[str, int]] = {}  # of side data, by transform and layer
         self.outputs: dict[str, Array] = {}  # of a closed loop, until they are read
         self._open: dict[str, Gathered] = {}  # layers of which more phases may come
         self._sums: dict[tuple[str, ...], tuple[list[Sum], list[Sum]]] = {}  # by the names of counts
@@ -167,6 +168,8 @@ class Run:
         moved, done = self._moved(grouped)
         matches, error = _verdict(layer, gathered.output)
         if isinstance(layer, LayerView):
+            for transform, bits in layer.storage_bits().items():
+                self.storage_bits.setdefault(transform, {})[layer.name] = bits
             layer.forget()
         return LayerResult(
             name=layer.name,

@@ -80,6 +80,19 @@ class LayerView:
             self._sides[transform] = maker.side(self, parameters)
         return self._sides[transform]
 
+    def storage_bits(self) -> dict[str, int]:
+        """Return the bits that side data takes which was asked for, by transform.
+
+        What another transform built on is stored in that one's place.
+        """
+        made = {name: side for name, side in self._sides.items() if side is not None}
+        inner = {wanted for name in made for wanted in self.transforms[name][0].WANTS}
+        return {
+            name: self.transforms[name][0].storage_bits(side)
+            for name, side in made.items()
+            if name not in inner
+        }
+
     def forget(self) -> None:
         """Let go of what was made of the layer: memory is that of the largest, and not of all."""
         self._sides.clear()

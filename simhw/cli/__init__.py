@@ -94,7 +94,9 @@ Settings = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="A Python file with components or dataflows of your own."),
+    typer.Option(
+        "--plugin", metavar="FILE", help="A Python file with components, dataflows or transforms of your own."
+    ),
 ]
 Layers = Annotated[
     list[str] | None,
@@ -165,8 +167,8 @@ def list_(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="accelerators, workloads, traces, recipes, tunings, components, dataflows, technologies or "
-            "papers; all if none.",
+            help="accelerators, workloads, traces, recipes, tunings, components, dataflows, transforms, "
+            "technologies or papers; all if none.",
         ),
     ] = None,
     plugin: Plugins = None,

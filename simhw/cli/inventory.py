@@ -171,6 +171,24 @@ def dataflows() -> list[Row]:
     ]
 
 
+def transforms() -> list[Row]:
+    import simhw.transforms  # noqa: F401 - registers the shipped ones
+    from simhw.core.spec import describe_fields
+    from simhw.core.transform import transform_kinds
+
+    return [
+        {
+            "name": kind,
+            "about": _first_line(transform),
+            "options": ", ".join(_field(field) for field in describe_fields(transform.Options)),
+            "wants": ", ".join(transform.WANTS),
+            "excludes": ", ".join(transform.EXCLUDES),
+            "parameters": transform.PARAMETERS,
+        }
+        for kind, transform in transform_kinds().items()
+    ]
+
+
 def technologies() -> list[Row]:
     from simhw.technology import load_technology, technology_names
 
@@ -201,6 +219,7 @@ SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
     "tunings": tunings,
     "components": components,
     "dataflows": dataflows,
+    "transforms": transforms,
     "technologies": technologies,
     "papers": papers,
 }

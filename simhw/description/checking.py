@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ FIELDS = (
 REGISTERED = (components, dataflows, stepped, transforms)  # imported so that what they hold registers itself
 LARGEST_GRID = 1 << 20  # far above any chip, and what every count by array place takes in memory
 ROLES = "a mapping of parts by role (dram: {kind: …})"
+TRANSFORMS = "transforms by name with their options (name: {option: value}), or a list of names"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,35 +98,51 @@ def _options(document: Document, dataflow: type[core.Dataflow] | None) -> core.S
 
 def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> dict[str, core.Spec]:
     """Return the options of each transform; a list of names means those of its defaults."""
-    place = ("transforms",)
-    given, known = document.value.get("transforms"), core.transform_kinds()
+    given = document.value.get("transforms")
     if given is None:
         return {}
-    if not isinstance(given, dict | list | tuple):
-        document.fault(place, f"wants a list of transforms, or a mapping to their options, got {show(given)}")
+    if isinstance(given, dict):
+        asked = [(("transforms", name), name, own) for name, own in given.items()]
+    elif isinstance(given, list | tuple):
+        asked = [(("transforms", i), name, None) for i, name in enumerate(given)]
+    else:
+        document.fault(("transforms",), f"wants {TRANSFORMS}, got {show(given)}")
         return {}
-    found: dict[str, core.Spec] = {}
-    for key, name in enumerate(given) if not isinstance(given, dict) else ((name, name) for name in given):
-        options = given[name] if isinstance(given, dict) else None
-        if not isinstance(name, str) or name not in known:
-            document.fault((*place, key), f"unknown transform {show(name)}{did_you_mean(name, known)}")
-        elif dataflow is not None and name not in dataflow.TRANSFORMS:
-            takes = ", ".join(dataflow.TRANSFORMS) or "none"
-            document.fault((*place, key), f"{dataflow.KIND} does not take {show(name)}; it takes: {takes}")
-        elif options is not None and not isinstance(options, dict):
-            document.fault((*place, key), f"wants a mapping of options (name: value), got {show(options)}")
-        else:
-            spec = specs.build(document, (*place, key), known[name].Options, options or {})
-            if spec is not None:
-                found[name] = spec
-    for name in found:
+    known, found = core.transform_kinds(), dict[str, core.Spec]()
+    places: dict[str, Place] = {}
+    for place, name, options in asked:
+        fault = _no_transform(name, dataflow, places)
+        if fault is not None:
+            document.fault(place, fault, holder=isinstance(given, dict))
+            continue
+        places[name] = place
+        if options is not None and not isinstance(options, dict):
+            document.fault(place, f"wants a mapping of options (name: value), got {show(options)}")
+            continue
+        spec = specs.build(document, place, known[name].Options, options or {})
+        if spec is not None:
+            found[name] = spec
+    for name, place in places.items():
         for other in known[name].EXCLUDES:
-            if other in found:
-                document.fault((*place,), f"{name} and {other} exclude each other; wants one of them")
+            if other in places:
+                document.fault(place, f"{name} and {other} exclude each other; leave one out")
         for other in known[name].WANTS:
-            if other not in given:
-                document.fault((*place,), f"{name} wants {other} beside it")
+            if other not in places:
+                document.fault(place, f"{name} wants {other} beside it; add it")
     return found
+
+
+def _no_transform(name: Any, dataflow: type[core.Dataflow] | None, before: Container[str]) -> str | None:
+    """Return why a name cannot stand among a description's transforms, or None."""
+    known = core.transform_kinds()
+    if not isinstance(name, str) or name not in known:
+        return f"unknown transform {show(name)}{did_you_mean(name, known)}"
+    if name in before:
+        return f"names {name} twice; wants each transform once"
+    if dataflow is not None and name not in dataflow.TRANSFORMS:
+        takes = ", ".join(dataflow.TRANSFORMS) or "none"
+        return f"{dataflow.KIND} does not take {show(name)}; it takes: {takes}"
+    return None
 
 
 def _technology(document: Document, folder: Path | None) -> str | None:

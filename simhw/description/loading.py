@@ -35,10 +35,23 @@ def load_accelerator(
     else:
         source = shipped.find("accelerators", accelerator, ".yaml", DescriptionError)
         document = read(source, DescriptionError, "an accelerator description")
-    for path, value, origin in _pairs(overrides, document):
+    pairs = list(_pairs(overrides, document))
+    if any(path.startswith("transforms.") for path, _, _ in pairs):
+        _spell_out(document)
+    for path, value, origin in pairs:
         document.override(tuple(path.split(".")), value, origin)
     folder = None if isinstance(accelerator, Description) or source is None else source.parent
     return checked(document, source, folder)
+
+
+def _spell_out(document: Document) -> None:
+    """Make of a list of transforms a mapping, whose options can be overridden."""
+    given = document.value.get("transforms")
+    names = [name for name in given if isinstance(name, str)] if isinstance(given, list | tuple) else []
+    if names and len(set(names)) == len(given or ()):
+        document.value["transforms"] = {name: {} for name in names}
+        for i, name in enumerate(names):
+            document.lines["transforms", name] = document.line(("transforms", i))
 
 
 def _pairs(overrides: Overrides, document: Document) -> Iterator[tuple[str, Any, str]]:

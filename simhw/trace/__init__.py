@@ -5,9 +5,9 @@ Tensors of a layer: `<layer>.weights` [M, C/groups, R, S], `.bias` [M] (in accum
 `<node>.expected` is kept of every other node whose output feeds a layer or leaves the network; `input` is
 the batch, `labels` [N] its classes where they are known. A tensor that equals another is an alias of it.
 
-A layer whose weights come from coefficients (weights on a line) holds these as well, `<layer>.coefficients`
-and `<layer>.fit`, as `simhw.reference.fitted` says; its weights are then the exact integers that the
-coefficients make, of 8, 16 or 32 bits.
+A transform that changed a layer's weights leaves tensors beside them, under other names; what they mean is
+its own business. Weights on lines leave `<layer>.coefficients` and `<layer>.fit`, as `simhw.reference.fitted`
+says; the weights are then the exact integers that the coefficients make, of 8, 16 or 32 bits.
 """
 
 from __future__ import annotations
@@ -321,18 +321,28 @@ class Trace:
             raise TraceError([f"{self._where}: {fault}; {REMAKE}" for fault in faults])
         return tuple(layers)
 
+    @cached_property
+    def _beside(self) -> dict[str, list[str]]:
+        """What lies beside the four tensors of each layer, by the names of layers."""
+        found: dict[str, list[str]] = {}
+        for name in self._tensors:
+            layer, _, part = name.rpartition(".")
+            if part not in LAYER_TENSORS:
+                found.setdefault(layer, []).append(part)
+        return found
+
     def _layer(self, node: Mapping[str, Any]) -> LayerTrace | list[str]:
         """Return the layer of a node, or what is wrong with it."""
         name = node["name"]
         full = {part: f"{name}.{part}" for part in LAYER_TENSORS}
         absent = [f"{one}: is missing" for one in full.values() if not self.has(one)]
         absent += [f"{one}: has no number format" for one in full.values() if one not in self.formats]
-        fit = {part: f"{name}.{part}" for part in FIT_TENSORS if self.has(f"{name}.{part}")}
-        if len(fit) == 1:
+        beside = {part: f"{name}.{part}" for part in self._beside.get(name, ())}
+        if len(fit := [part for part in FIT_TENSORS if part in beside]) == 1:
             absent += [f"{name}.{part}: is missing" for part in FIT_TENSORS if part not in fit]
         if absent:
             return absent
-        tensors = {part: self._tensors[self.aliases.get(one, one)] for part, one in (full | fit).items()}
+        tensors = {part: self._tensors[self.aliases.get(one, one)] for part, one in (full | beside).items()}
         has = {part: tensor.shape for part, tensor in tensors.items()}
         try:
             shape = _layer_shape(node["op"], has["inputs"], has["weights"], node["attrs"])
