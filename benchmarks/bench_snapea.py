@@ -6,6 +6,9 @@ One thread each, one image. Every round runs both in turn, and medians over roun
 other work on the machine hits both alike. im2col is included in what BLAS takes. Weights and activations
 are real where SIMHW_DATA names a folder that has them, else drawn; VGG-16's are drawn. The description is
 read once, and what depends on shapes alone is kept from run to run, as in a sweep.
+
+At the end stands what the player of this one schedule (`fast/column_schedule.py`) gains over the table that
+any machine has: of all layers of a network, making the table, and playing it.
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ import numpy as np
 from bench_early_termination import blas
 
 from simhw.accelerator import simulate
+from simhw.core import SteadyLink
+from simhw.dataflows import early_termination, lane_schedule
 from simhw.description import load_accelerator
 from simhw.errors import DataError
+from simhw.play import play
 from simhw.workload import export, load_workload
 
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -48,6 +54,37 @@ def dense(trace):
     return run
 
 
+def schedules(trace, rounds):
+    """Return milliseconds of a network's schedules: by the shortcut, of making tables, of playing these."""
+    seen = []
+
+    def kept(rounds_of_layer, link):
+        seen.append((rounds_of_layer, link))
+        return lane_schedule.shortcut(rounds_of_layer, link)
+
+    before, early_termination.shortcut = early_termination.shortcut, kept
+    simulate("snapea", trace)
+    early_termination.shortcut = before
+
+    def fresh(link):
+        return SteadyLink(link.clock, link.latency_cycles)
+
+    spent = [[], [], []]
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        for layer, link in seen:
+            lane_schedule.shortcut(layer, fresh(link))
+        shortened = time.perf_counter()
+        tables = [lane_schedule.tabulate(layer) for layer, _ in seen]
+        made = time.perf_counter()
+        for table, (_, link) in zip(tables, seen, strict=True):
+            play(table, {"dram": fresh(link)})
+        ends = start, shortened, made, time.perf_counter()
+        for into, begin, end in zip(spent, ends, ends[1:], strict=False):
+            into.append(1e3 * (end - begin))
+    return [float(np.median(found[1:])) for found in spent]
+
+
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     machine = load_accelerator("snapea")
@@ -71,6 +108,11 @@ def main():
             f"{spent['run']:10.1f}{spent['run'] / spent['blas']:8.2f}{peak:10.0f}",
             flush=True,
         )
+    print(f"\n{'schedules of':20}{'shortcut ms':>14}{'table ms':>12}{'played ms':>12}{'ratio':>8}")
+    for name in ("resnet20_cifar10", "squeezenet_v1_1", "vgg16"):
+        short, made, played = schedules(trace_of(name), rounds)
+        ratio = (made + played) / short
+        print(f"{name:20}{short:14.2f}{made:12.2f}{played:12.2f}{ratio:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """When columns of PEs work that a steady link feeds, by a player for this one schedule (SnaPEA's array).
 
-What it finds is what `simhw.dataflows.lane_schedule` says as a table, whose definition it has; layers of
-VGG-16 have a million units of weights, for which it takes half the time (`benchmarks/bench_snapea.py`).
+What it finds is what `simhw.dataflows.lane_schedule` says as a table, whose definition it has. VGG-16 has a
+million units of weights, for which it takes a quarter of the time (`benchmarks/bench_snapea.py`).
 """
 
 from __future__ import annotations
