@@ -42,7 +42,11 @@ class RecipeError(SimhwError):
     """A recipe of a training, or the checkpoint of one, is wrong."""
 
 
-class TuningError(SimhwError):
+class ParameterError(SimhwError):
+    """A parameter file is wrong, of another kind than was wanted, or belongs to another network."""
+
+
+class TuningError(ParameterError):
     """A tuning file or its recipe is wrong, or belongs to another network."""
 
 

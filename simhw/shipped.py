@@ -9,13 +9,12 @@ from simhw.errors import SimhwError, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent
 
-# the folders, and what messages call a file of each
+# the folders, and what messages call a file of each; one that is not here goes by its last name
 KINDS = {
     "accelerators": "accelerator",
-    "accelerators/mappings": "mapping",
     "workloads/recipes": "recipe",
-    "accelerators/tunings": "tuning",
-    "accelerators/tunings/recipes": "recipe",
+    "accelerators/parameters/speculation": "tuning",
+    "accelerators/parameters/speculation/recipes": "recipe",
     "technology": "technology table",
     "traces": "trace",
     "workloads": "workload",
@@ -51,5 +50,6 @@ def find(kind: str, name: str | Path, suffix: str, error: type[SimhwError] = Sim
             raise error(f"{name}: is a directory; wants a {suffix} file")
     except OSError as reason:  # too long a name, or one behind a locked door
         raise error(f"{name}: cannot be read: {reason.strerror}; wants a {suffix} file") from None
+    noun = KINDS.get(kind, kind.rpartition("/")[2])
     hint = did_you_mean(given.name.removesuffix(suffix), names(kind, suffix))
-    raise error(f"{name}: no such file, and no shipped {KINDS[kind]} has that name{hint}")
+    raise error(f"{name}: no such file, and no shipped {noun} has that name{hint}")

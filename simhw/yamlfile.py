@@ -10,9 +10,10 @@ be let in; each is then written out while reading, and what it stands for counts
 from __future__ import annotations
 
 import functools
+import json
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,7 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 100_000
 MAX_DEPTH = 32
 KEPT_CHARACTERS = 1 << 16
+WIDTH = 100  # of a line that is written
 MAX_DIGITS = 400  # a longer number stays text, and is refused as such by whoever wanted a number
 
 Place = tuple[str | int, ...]
@@ -227,6 +229,48 @@ def scalar(text: str) -> Any:
             if pattern.fullmatch(text):
                 return convert(text)
     return text
+
+
+def text_of(data: Mapping[str, Any], indent: str = "") -> str:
+    """Return plain data as YAML: on lines of their own what lies on top, lists, and what is too long."""
+    text = ""
+    for name, value in data.items():
+        line = f"{indent}{_flow(name)}: {_flow(value)}"
+        inner = value.values() if isinstance(value, Mapping) else ()
+        if inner and (not indent or len(line) > WIDTH or any(isinstance(one, list) for one in inner)):
+            text += f"{indent}{_flow(name)}:\n{text_of(value, f'{indent}  ')}"
+        elif isinstance(value, list) and len(line) > WIDTH:
+            text += _wrapped(f"{indent}{_flow(name)}: ", value)
+        else:
+            text += f"{line}\n"
+    return text
+
+
+def _flow(value: Any) -> str:
+    """Return plain data as YAML on one line; JSON is YAML."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_flow(key)}: {_flow(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str) and value.replace("_", "").replace("-", "").replace("/", "").isalnum():
+        plain = value[0].isalpha() and value.lower() not in ("true", "false", "null")
+        return value if plain else json.dumps(value)
+    return json.dumps(value)
+
+
+def _wrapped(start: str, values: list[Any]) -> str:
+    """Return a list as YAML, its lines no longer than they need be."""
+    inner = " " * (len(start) - len(start.lstrip()) + 2)
+    lines, line = [], f"{start}["
+    for i, value in enumerate(values):
+        text = _flow(value) + ("," if i + 1 < len(values) else "")
+        if len(line) + 1 + len(text) > WIDTH and i:
+            lines.append(line)
+            line = inner
+        line += f" {text}" if line[-1] not in "[ " else text
+    return "\n".join([*lines, f"{line}]"]) + "\n"
 
 
 def _outwards(place: Place) -> Iterator[Place]:

@@ -23,8 +23,8 @@ PACKAGE = Path(simhw.__file__).parent
 FOR_ALL = {"errors", "shipped", "files", "yamlfile"}
 EVERY_ROOM_BUT_CLI = {
     "accelerator", "bench", "comparison", "components", "core", "dataflows", "description", "energy", "fast",
-    "imports", "mapping", "papers", "play", "reference", "reports", "result", "shapes", "stepped", "sweeps",
-    "technology", "trace", "training", "transforms", "tuning", "workload",
+    "imports", "mapping", "papers", "parameters", "play", "reference", "reports", "result", "shapes",
+    "stepped", "sweeps", "technology", "trace", "training", "transforms", "tuning", "workload",
 }  # fmt: skip
 ABOVE_TUNING = EVERY_ROOM_BUT_CLI - {"training", "tuning", "reports", "sweeps", "papers", "bench"}
 
@@ -38,9 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": {"shapes"},
     "reference": {"shapes"},
     "trace": {"shapes"},
-    "workload": {"shapes", "trace", "reference"},
+    "workload": {"shapes", "trace", "reference", "parameters"},
     "imports": {"shapes", "trace", "reference", "workload"},
     "transforms": {"core", "shapes", "fast", "reference", "trace"},
+    "parameters": {"core", "reference", "transforms"},
     "components": {"core", "fast"},
     "mapping": {"shapes", "core"},
     "play": {"core", "fast"},
@@ -48,14 +49,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stepped": {"shapes", "core", "components"},
     "technology": set(),
     "energy": {"technology"},
-    "description": {"core", "components", "dataflows", "stepped", "transforms", "technology"},
+    "description": {"core", "components", "dataflows", "parameters", "stepped", "transforms", "technology"},
     "result": set(),
     "comparison": {"result"},
     "accelerator": {
-        "shapes", "core", "description", "trace", "reference", "transforms", "result", "energy", "technology",
-        "play",
+        "shapes", "core", "description", "trace", "reference", "transforms", "parameters", "result", "energy",
+        "technology", "play",
     },
-    "training": {"shapes", "fast", "reference", "trace", "workload", "transforms"},
+    "training": {"shapes", "fast", "reference", "trace", "workload", "transforms", "parameters"},
     "tuning": ABOVE_TUNING,
     "reports": {"result", "comparison", "energy"},
     "sweeps": EVERY_ROOM_BUT_CLI - {"reports", "training", "papers", "bench"},
@@ -85,6 +86,7 @@ REGISTRIES = {
     ("simhw.core.dataflow", "_DATAFLOWS"),
     ("simhw.core.dataflow", "_TWINS"),
     ("simhw.core.transform", "_TRANSFORMS"),
+    ("simhw.core.parameters", "_PARAMETERS"),
 }
 
 

@@ -59,7 +59,8 @@ def test_a_folder_hides_no_shipped_file(here):
     ("kind", "noun"),
     [
         ("accelerators", "accelerator"),
-        ("accelerators/mappings", "mapping"),
+        ("accelerators/parameters/mapping", "mapping"),
+        ("accelerators/parameters/speculation", "tuning"),
         ("technology", "technology table"),
         ("workloads", "workload"),
         ("workloads/recipes", "recipe"),

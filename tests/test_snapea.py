@@ -12,10 +12,11 @@ import pytest
 from simhw.accelerator import simulate
 from simhw.comparison import compare
 from simhw.description import load_accelerator
-from simhw.description.tunings import load_tuning, orderings
 from simhw.errors import DescriptionError, TuningError
+from simhw.parameters import load
 from simhw.reports.table import comparison_table, lane_cycles, lanes_table, result_text
 from simhw.trace import Trace
+from simhw.transforms.speculation import orderings
 from simhw.tuning import evaluate, network_of
 from simhw.workload import export, load_workload
 
@@ -74,7 +75,7 @@ def test_predictions_cut_more_and_are_booked() -> None:
     assert tuned.digests["tuning"] == again.digests["tuning"] != other.digests["tuning"]
     # named as it was asked for: no folder of this computer, on which the result's digest would depend
     assert (exact.options["tuning"], other.options["tuning"]) == (None, "lenet_digits-2")
-    loaded = simulate("snapea", TRACE, tuning=load_tuning("lenet_digits-2"), layers=["conv1"])
+    loaded = simulate("snapea", TRACE, tuning=load("lenet_digits-2", "speculation"), layers=["conv1"])
     assert loaded.to_dict() == other.to_dict()
     predicted = [layer for layer in tuned.layers if layer.details["termination"] == "predictive"]
     assert all("mispredictions" in layer.details for layer in predicted)
@@ -112,7 +113,7 @@ def test_what_a_tuning_is_measured_to_do_the_machine_does_in_a_closed_loop(tunin
 def test_what_a_tuning_puts_out_is_what_the_machine_puts_out() -> None:
     """Layer by layer, all of a network's layers reading what was mispredicted before them."""
     trace = export(load_workload(TRACE), images=5, first=7, data="digits")
-    loaded: Any = load_tuning(TUNING, trace)  # type: ignore[arg-type]
+    loaded: Any = load(TUNING, "speculation", trace)
     network = network_of(trace)
     seen: dict[str, Any] = {}
     ordered = {name: network.by_name[name].exact for name in network.stopping} | orderings(loaded, network)

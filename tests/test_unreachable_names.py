@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from simhw import parameters
 from simhw.core import load_plugin
-from simhw.description import load_accelerator, load_mapping
+from simhw.description import load_accelerator
 from simhw.errors import SimhwError
 from simhw.files import check_output
 from simhw.reference.datasets import Request, find_data, load
@@ -25,7 +26,7 @@ NO_DATA = (
     ("use", "said"),
     [
         (load_accelerator, f"{UNREAD}; wants a .yaml file"),
-        (load_mapping, f"{UNREAD}; wants a .yaml file"),
+        (lambda name: parameters.load(name, "mapping"), f"{UNREAD}; wants a .yaml file"),
         (load_workload, f"{UNREAD}; wants a .yaml file"),
         (load_technology, f"{UNREAD}; wants a .yaml file"),
         (Trace.load, f"{UNREAD}; wants a .safetensors file"),

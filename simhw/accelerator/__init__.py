@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from simhw.accelerator.network import kept_network
 from simhw.accelerator.run import Progress, Run, Steps
 from simhw.accelerator.view import LayerView
 from simhw.core.dataflow import Dataflow, dataflow_kinds
-from simhw.description import Description, load_accelerator, load_mapping
-from simhw.description.tunings import KIND as TUNED
-from simhw.description.tunings import Tuning, load_tuning
+from simhw.core.parameters import kind_called, parameter_kinds
+from simhw.description import Description, load_accelerator
 from simhw.energy import Pricer
-from simhw.errors import DescriptionError, MappingError, did_you_mean
+from simhw.errors import DescriptionError, MappingError, ParameterError, did_you_mean
+from simhw.parameters import Parameters, load, of_another
 from simhw.result import Result
 from simhw.shapes import LayerShape
 from simhw.technology import Technology, load_technology, technology_names
@@ -29,7 +28,8 @@ from simhw.trace import LayerTrace, Trace
 
 ENGINES = ("compiled", "stepped")
 
-MappingSource = str | Path | Mapping[str, Mapping[str, Any]]
+MappingSource = str | Path | Parameters | Mapping[str, Mapping[str, Any]]
+Chosen = Mapping[str, tuple[core.Transform, Parameters | None]]  # transforms, and what each was given
 
 
 def simulate(
@@ -38,7 +38,8 @@ def simulate(
     *,
     layers: Sequence[str] | None = None,
     mapping: MappingSource | None = None,
-    tuning: str | Path | Tuning | None = None,
+    tuning: str | Path | Parameters | None = None,
+    parameters: Sequence[str | Path | Parameters] = (),
     engine: str = "compiled",
     values: bool = True,
     closed_loop: bool = False,
@@ -51,8 +52,8 @@ def simulate(
 
     `layers` are names out of the trace (all, if not given). `mapping` is a published one: a file, or
     parameters by layer. `tuning` is by what filters may predict: a name, a file or what was loaded from
-    one; the machine's outputs are then approximate. Without `values` nothing is computed and only time
-    and counts are found.
+    one; the machine's outputs are then approximate. `parameters` are files of any kind, these two among
+    them, at most one of each. Without `values` nothing is computed and only time and counts are found.
     In a closed loop every layer reads what the machine made of the layers before it, operators that
     the machine lacks run in the reference model, and the result has the network's accuracy.
     `progress` is told (layers done, layers in all, name).
@@ -66,8 +67,16 @@ def simulate(
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = Run(description, source, engine, values, log)
-    tuned = None if tuning is None else _tuning(tuning, description, source)
-    chosen = _chosen_layers(source, layers, description, tuned)
+    given = _given(run.dataflow, description, source, tuning, parameters)
+    if "mapping" in given:
+        if mapping is not None:
+            raise ParameterError(f"{given['mapping'].where}: is a second mapping; wants one at most")
+        mapping = given.pop("mapping")
+    transforms = {
+        kind: (transform, given.get(transform.PARAMETERS or ""))
+        for kind, transform in core.transforms_of(description.transforms).items()
+    }
+    chosen = _chosen_layers(source, layers, transforms)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     accuracy = None
@@ -77,6 +86,7 @@ def simulate(
         run.open_loop(plan, len(chosen), progress)
     if progress is not None:
         progress(len(run.layers), len(chosen), "")
+    used = {parameter_kinds()[kind].NOUN: own.digest for kind, own in given.items()}
     result = Result(
         accelerator=description.name,
         clock_mhz=description.clock_mhz,
@@ -88,15 +98,16 @@ def simulate(
             "values": values,
             "closed_loop": closed_loop,
             "layers": None if layers is None else list(layers),
-            "tuning": None if tuned is None else tuned.name if isinstance(tuning, Tuning) else str(tuning),
+            "tuning": None if tuning is None else _named(tuning),
+            "parameters": [_named(one) for one in parameters],
             "mapping": {k: dict(v) for k, v in mapping.items()}
             if isinstance(mapping, Mapping)
-            else mapping and str(mapping),
+            else mapping and _named(mapping),
             "overrides": dict(overrides) if isinstance(overrides, Mapping) else list(overrides),
         },
         versions=dict(_versions()),
-        digests={"description": description.digest} | _tuning_digest(tuned) | source.digests,
-        exact=tuned is None,
+        digests={"description": description.digest} | used | source.digests,
+        exact=all(transform.exact(own) for transform, own in transforms.values()),
         parts=run.parts,
         structure=run.structure,
         storage_bits=run.storage_bits,
@@ -145,7 +156,8 @@ def _mapped(
     """Yield name, mapping and note of each layer."""
     described = load_accelerator(accelerator, overrides=overrides)
     dataflow = dataflow_kinds()[described.dataflow](described.parts, described.options, described.clock_mhz)
-    own = [] if trace is None else _views(trace, trace.layers, described, None)
+    transforms = {name: (one, None) for name, one in core.transforms_of(described.transforms).items()}
+    own = [] if trace is None else _views(trace, trace.layers, transforms)
     views = {view.name: view for view in own}
     for name, shape in layers:
         layer: Any = _Bare(name, shape, views.get(name))
@@ -164,30 +176,48 @@ class _Bare:
         return None if self.of_trace is None else self.of_trace.side(transform)
 
 
-def _tuning(given: str | Path | Tuning, description: Description, trace: Trace) -> Tuning:
-    """Return the tuning, held against the machine and the network that are to use it."""
-    network: Any = trace  # a Trace caches its digests, which pyright takes for no property
-    dataflow = dataflow_kinds()[description.dataflow](
-        description.parts, description.options, description.clock_mhz
-    )
-    if not description.takes(TUNED):
-        raise DescriptionError(
-            f"tuning: {description.name} predicts nothing; wants an accelerator with "
-            f"transforms: {{{TUNED}: {{}}}}"
-        )
-    why_not = dataflow.refuse_parameters(TUNED)
+def _named(given: str | Path | Parameters) -> str:
+    return given.name if isinstance(given, Parameters) else str(given)
+
+
+def _given(
+    dataflow: Dataflow,
+    description: Description,
+    trace: Trace,
+    tuning: str | Path | Parameters | None,
+    parameters: Sequence[str | Path | Parameters],
+) -> dict[str, Parameters]:
+    """Return the parameters that were given, by kind, held against machine and network."""
+    kinds = parameter_kinds()
+    found: dict[str, Parameters] = {}
+    asked: list[tuple[Any, str | None]] = [(one, None) for one in parameters]
+    if tuning is not None:
+        asked.append((tuning, kind_called("tuning")))
+    for one, kind in asked:
+        own = one if isinstance(one, Parameters) or kind is not None else load(one)
+        kind = own.kind if isinstance(own, Parameters) else kind
+        assert kind is not None  # or it was loaded
+        if kind != "mapping":
+            _refuse_useless(dataflow, description, kind)
+        if kind in found:
+            raise ParameterError(f"{_named(one)}: is a second {kinds[kind].NOUN}; wants one at most")
+        found[kind] = load(own, kind, trace)
+    return found
+
+
+def _refuse_useless(dataflow: Dataflow, description: Description, kind: str) -> None:
+    """Refuse parameters that no transform of the machine takes, or that its options leave unused."""
+    own, transforms = parameter_kinds()[kind], core.transform_kinds()
+    if not description.takes(own.NOUN):
+        takers = [name for name, transform in transforms.items() if kind == transform.PARAMETERS]
+        wants = own.USE or f"wants an accelerator with transforms: {{{', '.join(takers)}: {{}}}}"
+        raise DescriptionError(f"{own.NOUN}: {description.name} takes no {own.NOUN}; {wants}")
+    why_not = dataflow.refuse_parameters(kind)
     if why_not is not None:
-        raise DescriptionError(f"tuning: {description.name} {why_not}")
-    return load_tuning(given, network)
+        raise DescriptionError(f"{own.NOUN}: {description.name} {why_not}")
 
 
-def _tuning_digest(tuned: Tuning | None) -> dict[str, str]:
-    return {} if tuned is None else {"tuning": hashlib.sha256(tuned.to_yaml().encode()).hexdigest()}
-
-
-def _chosen_layers(
-    trace: Trace, names: Sequence[str] | None, description: Description, tuned: Tuning | None
-) -> list[LayerView]:
+def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Chosen) -> list[LayerView]:
     if names is not None:
         if isinstance(names, str) or not names:
             raise DescriptionError(f"layers: wants names of layers in a list, got {names!r}")
@@ -195,19 +225,13 @@ def _chosen_layers(
         if twice:
             raise DescriptionError(f"layers: names {twice[0]} twice; each layer runs once")
     chosen = trace.layers if names is None else [trace.layer(name) for name in names]
-    return _views(trace, chosen, description, tuned)
+    return _views(trace, chosen, transforms)
 
 
-def _views(
-    trace: Trace, layers: Iterable[LayerTrace], description: Description, tuned: Tuning | None
-) -> list[LayerView]:
+def _views(trace: Trace, layers: Iterable[LayerTrace], transforms: Chosen) -> list[LayerView]:
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
     network = kept_network(trace)
-    transforms = {
-        kind: (transform, tuned if transform.PARAMETERS == TUNED else None)
-        for kind, transform in core.transforms_of(description.transforms).items()
-    }
     return [
         LayerView(
             layer,
@@ -229,9 +253,16 @@ def _phases(
     asked = mapping if mapping is not None else description.mapping
     if asked is None:
         return Steps(dataflow.plan(layers))
-    given = isinstance(asked, Mapping)
-    place = "mapping" if given else str(asked)
-    published = dict(asked) if given else load_mapping(asked)["layers"]
+    if isinstance(asked, Mapping):
+        place, published = "mapping", dict(asked)
+    else:
+        own = load(asked, "mapping")
+        place, published = own.where, dict(own.layers)
+        another = of_another(own, trace)
+        if another is not None and mapping is None:
+            return Steps(dataflow.plan(layers))
+        if another is not None:
+            raise MappingError(f"{place}: digests.network: {another}")
     names = [layer.name for layer in trace.layers]
     shared = set(published) & set(names)
     # a description's own mapping may speak of another network; one that was asked for may not

@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from simhw import shipped
 from simhw.comparison import Comparison
+from simhw.core.parameters import kind_called, parameter_kinds
 from simhw.errors import SimhwError, TraceError, WorkloadError, did_you_mean
+from simhw.parameters import Parameters
+from simhw.parameters import find as find_parameters
+from simhw.parameters import load as load_parameters
+from simhw.parameters import names as shipped_parameters
+from simhw.parameters.file import HEADER
 from simhw.reference import datasets
 from simhw.reference.npz import Npz
 from simhw.result import Result, csv_text
 from simhw.shapes import LayerShape
 from simhw.trace import Trace
-from simhw.workload import Workload
+from simhw.workload import BareNetwork, Workload
 from simhw.workload.exporter import check_sizes
 
 Row = dict[str, Any]
@@ -94,7 +99,7 @@ def recipes() -> list[Row]:
     from simhw import tuning
     from simhw.training.recipe import load_recipe
 
-    searches = shipped.names("accelerators/tunings/recipes", ".yaml")
+    searches = shipped.names(tuning.RECIPES, ".yaml")
     return [
         {
             "name": name,
@@ -116,23 +121,23 @@ def recipes() -> list[Row]:
             "metric": search.metric,
         }
         for name in searches
-        for search in [tuning.load_recipe(shipped.folder("accelerators/tunings/recipes") / f"{name}.yaml")]
+        for search in [tuning.load_recipe(shipped.folder(tuning.RECIPES) / f"{name}.yaml")]
     ]
 
 
-def tunings() -> list[Row]:
-    from simhw.description.tunings import load_tuning
-
+def parameters() -> list[Row]:
     return [
         {
             "name": name,
-            "workload": tuning.workload,
-            "layers": len(tuning.layers),
-            "loss": tuning.reached.get("loss"),
-            "agreement": tuning.reached.get("measured", {}).get("agreement"),
+            "kind": kind,
+            "workload": own.workload,
+            "layers": len(own.layers),
+            "reached": of_kind.summary(own.reached),
+            "cites": own.cites,
         }
-        for name in shipped.names("accelerators/tunings", ".yaml")
-        for tuning in [load_tuning(shipped.folder("accelerators/tunings") / f"{name}.yaml")]
+        for kind, of_kind in parameter_kinds().items()
+        for name in shipped_parameters(kind)
+        for own in [load_parameters(name, kind)]
     ]
 
 
@@ -216,7 +221,7 @@ SECTIONS: Mapping[str, Callable[[], list[Row]]] = {
     "workloads": workloads,
     "traces": traces,
     "recipes": recipes,
-    "tunings": tunings,
+    "parameters": parameters,
     "components": components,
     "dataflows": dataflows,
     "transforms": transforms,
@@ -247,7 +252,7 @@ def check(path: Path) -> Checked:
     kind: str | None = None
     try:
         kind = _kind_of(path)
-        about = _READERS[kind](path)
+        about = _READERS[kind](path) if kind in _READERS else _parameters(path, kind)
     except SimhwError as error:
         return Checked(str(path), kind, error.faults)
     return Checked(str(path), f"{kind} {about}")
@@ -261,7 +266,7 @@ def _kind_of(path: Path) -> str:
     if path.suffix == ".safetensors":
         return "arrays" if _is_plain_safetensors(path) else "trace"
     if path.suffix == ".npz":
-        return "arrays"
+        return "arrays" if HEADER not in Npz(path, SimhwError) else _noun(load_parameters(path).kind)
     if path.suffixes[-2:] == [".npz", ".checkpoint"]:
         return "checkpoint"
     if path.suffix == ".json":
@@ -282,12 +287,10 @@ def _kind_of(path: Path) -> str:
         "recipe": ("epochs", "fit", "rate"),
         "workload": ("input", "nodes", "data", "weights"),
     }
-    if "kind" in fields and "version" in fields:
-        return "tuning"
     if "optimize" in fields:
         return "recipe"
-    if isinstance(fields.get("layers"), dict):
-        return "mapping"
+    if "kind" in fields or isinstance(fields.get("layers"), dict):
+        return _noun(fields.get("kind", "mapping"))
     for kind, names in marks.items():
         if any(name in fields for name in names):
             return kind
@@ -324,16 +327,14 @@ def _accelerator(path: Path) -> str:
     return load_accelerator(path).name
 
 
-def _mapping(path: Path) -> str:
-    from simhw.description import load_mapping
+def _noun(kind: Any) -> str:
+    """Return what messages call parameter files of a kind."""
+    own = parameter_kinds().get(kind) if isinstance(kind, str) else None
+    return "parameters" if own is None else own.NOUN
 
-    return str(load_mapping(path)["name"])
 
-
-def _tuning(path: Path) -> str:
-    from simhw.description import load_tuning
-
-    return load_tuning(path).name
+def _parameters(path: Path, noun: str) -> str:
+    return load_parameters(path, kind_called(noun)).name
 
 
 def _technology(path: Path) -> str:
@@ -431,8 +432,6 @@ _JSON_KINDS = {"rows": "comparison", "traceEvents": "timeline"}
 
 _READERS: Mapping[str, Callable[[Path], str]] = {
     "accelerator": _accelerator,
-    "mapping": _mapping,
-    "tuning": _tuning,
     "recipe": _recipe,
     "checkpoint": _checkpoint,
     "technology": _technology,
@@ -463,8 +462,8 @@ def layers_of(trace: Any) -> list[Row]:
     ]
 
 
-def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
-    """Return the name and the layers' shapes of a trace, or else of the workload of that name."""
+def shapes_of(name: str, images: int | None) -> tuple[str, str, Shapes]:
+    """Return name, digest and layers' shapes of the network of a trace, or else of the workload so named."""
     from simhw.trace import Trace
     from simhw.workload import load_workload
 
@@ -478,10 +477,11 @@ def shapes_of(name: str, images: int | None) -> tuple[str, Shapes]:
         except WorkloadError as no_workload:
             raise SimhwError([*no_trace.faults, *no_workload.faults]) from None
         shapes = workload.graph.layer_shapes(workload.input_shape, images or 1)
-        return workload.name, _held(workload.path or workload.name, list(shapes.items()))
+        digest = BareNetwork(workload).digests["network"]
+        return workload.name, digest, _held(workload.path or workload.name, list(shapes.items()))
     batch = images or trace.batch
     resized = [(x.name, replace(x.shape, batch=batch)) for x in trace.layers]
-    return trace.name, _held(trace.path or trace.name, resized)
+    return trace.name, trace.digests["network"], _held(trace.path or trace.name, resized)
 
 
 def trace_of(name: str) -> Trace | None:
@@ -509,6 +509,14 @@ def paths_of(kind: str, name: str | Path | None) -> list[Path]:
     suffix = ".safetensors" if kind == "traces" else ".yaml"
     try:
         return [] if name is None else [shipped.find(kind, name, suffix)]
+    except SimhwError:  # whoever opens it says so
+        return []
+
+
+def parameter_paths(name: str | Path | None, noun: str = "") -> list[Path]:
+    """Return the file that a command reads for parameters of this name; none if it will find none."""
+    try:
+        return [] if name is None else [find_parameters(name, kind_called(noun))]
     except SimhwError:  # whoever opens it says so
         return []
 
@@ -547,24 +555,28 @@ def repriced(result: Result, technology: str) -> Result:
     return result.with_energy(energies, table.energy_unit, table.name, technology_digest=table.digest)
 
 
-def mapping_yaml(
-    accelerator: str, name: str, layers: Mapping[str, Mapping[str, int]], notes: Mapping[str, str]
-) -> str:
-    """Return a mapping as the file that `run --mapping` takes; notes on layers are comments in it."""
+def mapping_of(
+    accelerator: str, name: str, network: str, layers: Mapping[str, Mapping[str, int]]
+) -> Parameters:
+    """Return a mapping as the file that `run --mapping` takes; `network` is the digest of what it is for."""
     machine = Path(accelerator).stem
-    head = yaml.safe_dump(
-        {"name": f"{machine}-{name}", "cites": f"chosen by simhw's mapper for {machine}"}, sort_keys=False
+    return Parameters(
+        kind="mapping",
+        name=f"{machine}-{name}",
+        workload=name,
+        digests={"network": network},
+        layers=layers,
+        cites=f"chosen by simhw's mapper for {machine}",
     )
-    width = max((len(layer) for layer in layers), default=0) + 1
-    lines = [
-        f"  {f'{layer}:':<{width}} {{{', '.join(f'{k}: {v}' for k, v in chosen.items())}}}\n"
-        for layer, chosen in layers.items()
-    ]
+
+
+def with_notes(text: str, notes: Mapping[str, str]) -> str:
+    """Return a mapping's file with notes on its layers as comments above it."""
     told = [
         f"# {', '.join(layer for layer in notes if notes[layer] == note)}: {note}\n"
         for note in dict.fromkeys(notes.values())
     ]
-    return f"{''.join(told)}{head}layers:\n{''.join(lines)}"
+    return "".join([*told, text])
 
 
 def comparison_csv(compared: Comparison) -> str:

@@ -35,7 +35,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="WHAT",
-            help="accelerators, workloads, traces, recipes, tunings, components, dataflows, transforms, "
+            help="accelerators, workloads, traces, recipes, parameters, components, dataflows, transforms, "
             "technologies or papers; all if none.",
         ),
     ] = None,
@@ -124,11 +124,12 @@ def map_(
         *(plugin or ()),
     ]
     check_outputs([output], reads, MappingError)
-    name, shapes = inventory.shapes_of(trace, images)
+    name, digest, shapes = inventory.shapes_of(trace, images)
     wanted, source = inventory.only(shapes, names), inventory.trace_of(trace)
     planned = plan_mapping(accelerator, wanted, overrides=settings or (), trace=source)
     notes = mapping_notes(accelerator, wanted, overrides=settings or (), trace=source)
-    text = inventory.mapping_yaml(accelerator, name, planned, notes)
+    made = inventory.mapping_of(accelerator, name, digest, planned)
+    text = inventory.with_notes(made.to_yaml(), notes)
     if output is not None:
         write_file(output, text, MappingError)
     if as_json:

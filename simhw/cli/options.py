@@ -67,6 +67,15 @@ Tuning = Annotated[
         callback=not_empty,
     ),
 ]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameters",
+        metavar="FILE",
+        help="Values by layer of any kind: a path, or the name of a file that ships. May be repeated.",
+        callback=not_empty,
+    ),
+]
 Technology = Annotated[
     str | None,
     typer.Option(

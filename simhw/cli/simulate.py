@@ -18,6 +18,7 @@ from simhw.cli.options import (
     Engine,
     Layers,
     Mapping,
+    Parameters,
     Plugins,
     Settings,
     Technology,
@@ -150,6 +151,7 @@ def run(
     layers: Layers = None,
     mapping: Mapping = None,
     tuning: Tuning = None,
+    parameters: Parameters = None,
     engine: Engine = "compiled",
     closed_loop: Annotated[
         bool, typer.Option("--closed-loop", help="Feed each layer what the machine put out, not the trace.")
@@ -187,8 +189,9 @@ def run(
     reads = [
         *inventory.paths_of("accelerators", accelerator),
         *inventory.paths_of("traces", trace),
-        *inventory.paths_of("accelerators/mappings", mapping),
-        *inventory.paths_of("accelerators/tunings", tuning),
+        *inventory.parameter_paths(mapping, "mapping"),
+        *inventory.parameter_paths(tuning, "tuning"),
+        *(path for one in parameters or () for path in inventory.parameter_paths(one)),
         *inventory.paths_of("technology", technology),
         *(plugin or ()),
     ]
@@ -201,6 +204,7 @@ def run(
             layers=names,
             mapping=mapping,
             tuning=tuning,
+            parameters=parameters or (),
             engine=engine,
             values=not no_values,
             closed_loop=closed_loop,
@@ -265,7 +269,7 @@ def compare(
     Cycles, speedup, hardware, operations, bytes, energy and accuracy, for one network on the same
     inputs; anything else is refused with the reason.
     """
-    from simhw.cli.inventory import comparison_csv, paths_of
+    from simhw.cli.inventory import comparison_csv, parameter_paths, paths_of
     from simhw.comparison import compare as compare_results
     from simhw.files import check_outputs, write_file
     from simhw.reports.table import (
@@ -290,7 +294,7 @@ def compare(
         *(name for name in what if name.endswith(".json")),
         *named,
         *(paths_of("traces", trace or DEFAULT_TRACE) if named else ()),
-        *paths_of("accelerators/tunings", tuning),
+        *parameter_paths(tuning, "tuning"),
         *paths_of("technology", technology),
         *(plugin or ()),
     ]
@@ -333,7 +337,6 @@ def _results_of(
     from simhw.accelerator import simulate
     from simhw.cli.inventory import repriced
     from simhw.description import load_accelerator
-    from simhw.description.tunings import KIND
     from simhw.result import Result
 
     faults: list[str] = []
@@ -345,9 +348,11 @@ def _results_of(
             )
         except SimhwError as error:
             faults += error.faults
-    predicting = [one for one in given if not isinstance(one, Result) and one.takes(KIND)]
+    predicting = [one for one in given if not isinstance(one, Result) and one.takes("tuning")]
     if tuning is not None and not predicting and not faults:
-        able = [name for name in shipped.names("accelerators", ".yaml") if load_accelerator(name).takes(KIND)]
+        able = [
+            name for name in shipped.names("accelerators", ".yaml") if load_accelerator(name).takes("tuning")
+        ]
         faults.append(
             f"--tuning: none of {', '.join(what)} predicts; name an accelerator such as {' or '.join(able)}"
         )

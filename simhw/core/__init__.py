@@ -15,8 +15,9 @@ from simhw.core.engine import ClockDomain, Simulation, Span
 from simhw.core.link import Link, Service, SteadyLink
 from simhw.core.machine import Grid, Machine
 from simhw.core.packed import Ragged
+from simhw.core.parameters import ParameterKind, parameter_kinds
 from simhw.core.schedule import Played, Schedule, Units
-from simhw.core.spec import Count, Cycles, Flag, Megahertz, Size, Spec, Wants, wanted
+from simhw.core.spec import Count, Cycles, Finite, Flag, Megahertz, Size, Spec, Wants, wanted
 from simhw.core.tally import Tally, strip_indexes
 from simhw.core.transform import Transform, transform_kinds, transforms_of
 
@@ -26,6 +27,7 @@ __all__ = [
     "Count",
     "Cycles",
     "Dataflow",
+    "Finite",
     "Flag",
     "Grid",
     "Layer",
@@ -33,6 +35,7 @@ __all__ = [
     "Machine",
     "Megahertz",
     "Outcome",
+    "ParameterKind",
     "Phase",
     "Played",
     "Ragged",
@@ -52,6 +55,7 @@ __all__ = [
     "component_kinds",
     "dataflow_kinds",
     "load_plugin",
+    "parameter_kinds",
     "strip_indexes",
     "transform_kinds",
     "transforms_of",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import reprlib
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -14,9 +15,10 @@ from simhw.errors import DescriptionError, did_you_mean
 
 @dataclass(frozen=True)
 class Wants:
-    """The words in which a field says what it accepts."""
+    """The words in which a field says what it accepts, and whether a number may be of any size."""
 
     text: str
+    any_size: bool = False
 
 
 Count = Annotated[int, Field(strict=True, ge=1), Wants("a whole number of at least 1")]
@@ -28,6 +30,7 @@ Megahertz = Annotated[
     Wants("a number of MHz above 0, at most 100,000"),
 ]
 Flag = Annotated[bool, Field(strict=True), Wants("true or false")]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False), Wants("a finite number", any_size=True)]
 
 
 # numbers beyond these belong to no machine, and would exhaust memory or whole numbers somewhere later
@@ -58,18 +61,35 @@ class Spec:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class _Field:
+    """A field of a Spec: pydantic's check, the words for what it wants, and each item of it, its default."""
+
+    adapter: TypeAdapter[Any]
+    wants: str
+    item_wants: str
+    any_size: bool
+    is_required: bool
+    default: Any
+
+
 @functools.cache
-def _adapters(spec: type[Spec]) -> dict[str, tuple[TypeAdapter[Any], str, bool]]:
-    """Per field: pydantic's check, the words for what it wants, and whether it must be given."""
+def _fields(spec: type[Spec]) -> dict[str, _Field]:
     hints = get_type_hints(spec, include_extras=True)
-    return {
-        f.name: (
-            TypeAdapter(hints[f.name], config=ConfigDict(strict=True) if _is_plain(hints[f.name]) else None),
-            wanted(hints[f.name]),
-            f.default is MISSING and f.default_factory is MISSING,
+    found: dict[str, _Field] = {}
+    for f in fields(spec):
+        hint = hints[f.name]
+        notes = getattr(hint, "__metadata__", ())
+        items = get_args(get_args(hint)[0] if notes else hint)
+        found[f.name] = _Field(
+            adapter=TypeAdapter(hint, config=ConfigDict(strict=True) if _is_plain(hint) else None),
+            wants=wanted(hint),
+            item_wants=wanted(items[0]) if items else "",
+            any_size=any(isinstance(note, Wants) and note.any_size for note in notes),
+            is_required=f.default is MISSING and f.default_factory is MISSING,
+            default=f.default,
         )
-        for f in fields(spec)
-    }
+    return found
 
 
 def wanted(annotation: Any) -> str:
@@ -92,34 +112,50 @@ def _is_plain(annotation: Any) -> bool:
 
 
 def faults_of(spec: type[Spec], values: dict[str, Any], *, whole: bool = False) -> list[tuple[str, str]]:
-    """Return (field, what is wrong) for every fault; `whole` also reports unknown and missing fields."""
-    known = _adapters(spec)
+    """Return (field, what is wrong) for every fault; `whole` also reports unknown and missing fields.
+
+    Of a list in which single items are wrong each is a fault, `thresholds[3]`.
+    """
+    known = _fields(spec)
     faults: list[tuple[str, str]] = []
     for name, value in values.items():
-        if name not in known:
-            if whole:
-                faults.append((name, f"unknown field {name!r}{did_you_mean(name, known)}"))
-            continue
-        adapter, words, _ = known[name]
-        # a YAML true is an int to Python; nobody who writes `lanes: true` means one lane
-        wrong = isinstance(value, bool) and "true or false" not in words
-        try:
-            if not wrong:
-                adapter.validate_python(value)
-        except ValidationError:
-            wrong = True
-        if wrong:
-            faults.append((name, f"wants {words}, got {_shown(value)}"))
-        elif isinstance(value, int | float) and value and not SMALLEST <= abs(value) <= LARGEST:
-            limits = f"from {SMALLEST:g} to {LARGEST:,}"
-            faults.append((name, f"wants {words}, in the range {limits}, got {_shown(value)}"))
+        if name in known:
+            faults += _value_faults(known[name], name, value)
+        elif whole:
+            faults.append((name, f"unknown field {name!r}{did_you_mean(name, known)}"))
     if whole:
         faults += [
-            (name, f"is missing; wants {words}")
-            for name, (_, words, required) in known.items()
-            if required and name not in values
+            (name, f"is missing; wants {field.wants}")
+            for name, field in known.items()
+            if field.is_required and name not in values
         ]
     return faults
+
+
+def _value_faults(field: _Field, name: str, value: Any) -> list[tuple[str, str]]:
+    # a YAML true is an int to Python; nobody who writes `lanes: true` means one lane
+    wrong = isinstance(value, bool) and "true or false" not in field.wants
+    try:
+        if not wrong:
+            field.adapter.validate_python(value)
+    except ValidationError as error:
+        wrong = True
+        places = [one["loc"] for one in error.errors()]
+        if isinstance(value, list | tuple) and all(place and isinstance(place[0], int) for place in places):
+            items = cast("Sequence[Any]", value)
+            at = dict.fromkeys(int(place[0]) for place in places)
+            return [(f"{name}[{i}]", f"wants {field.item_wants}, got {_shown(items[i])}") for i in at]
+    if wrong:
+        return [(name, f"wants {field.wants}, got {_shown(value)}")]
+    if (
+        isinstance(value, int | float)
+        and value
+        and not field.any_size
+        and not SMALLEST <= abs(value) <= LARGEST
+    ):
+        limits = f"from {SMALLEST:g} to {LARGEST:,}"
+        return [(name, f"wants {field.wants}, in the range {limits}, got {_shown(value)}")]
+    return []
 
 
 def _shown(value: Any) -> str:
@@ -130,7 +166,6 @@ def _shown(value: Any) -> str:
 def describe_fields(spec: type[Spec]) -> list[dict[str, Any]]:
     """Return name, what it wants and default of every field, for `simhw list`."""
     return [
-        {"field": f.name, "wants": _adapters(spec)[f.name][1]}
-        | ({} if _adapters(spec)[f.name][2] else {"default": f.default})
-        for f in fields(spec)
+        {"field": name, "wants": field.wants} | ({} if field.is_required else {"default": field.default})
+        for name, field in _fields(spec).items()
     ]

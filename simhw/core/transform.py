@@ -40,6 +40,10 @@ class Transform:
         """
         raise NotImplementedError
 
+    def exact(self, parameters: Any) -> bool:
+        """Whether a machine that uses it still puts out what the reference model does."""
+        return True
+
     def storage_bits(self, side: Any) -> int:
         """Return what the side data of a layer takes in storage beside the layer's own tensors."""
         return 0

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simhw import components, core, dataflows, shipped, stepped, transforms
+from simhw import components, core, dataflows, parameters, stepped, transforms
+from simhw.core import reading
 from simhw.core.dataflow import Role, fits_role
 from simhw.core.machine import Part
-from simhw.description import specs
-from simhw.description.mappings import MAPPINGS
 from simhw.description.model import Description
 from simhw.errors import DescriptionError, TechnologyError, did_you_mean
 from simhw.technology import load_technology, technology_names
@@ -31,8 +30,8 @@ TRANSFORMS = "transforms by name with their options (name: {option: value}), or 
 class Head(core.Spec):
     """The fields that can be checked by themselves."""
 
-    name: specs.Name
-    cites: specs.Text = ""
+    name: reading.Name
+    cites: reading.Text = ""
     clock_mhz: core.Megahertz
 
 
@@ -51,12 +50,12 @@ def checked(document: Document, source: Path | None, folder: Path | None) -> Des
     """
     found = document.value
     document.unknown_fields((), FIELDS)
-    specs.check(document, (), Head, {f: found[f] for f in specs.names(Head) if f in found})
+    reading.check(document, (), Head, {f: found[f] for f in reading.names(Head) if f in found})
     dataflow = _dataflow(document)
     options = _options(document, dataflow)
     transforms = _transforms(document, dataflow)
     technology = _technology(document, folder)
-    mapping = _outside(document, "mapping", shipped.names(MAPPINGS, ".yaml"), "mapping", folder)
+    mapping = _outside(document, "mapping", parameters.names("mapping"), "mapping", folder)
     parts = _parts(document, dataflow)
     document.finish()
     assert dataflow is not None  # or finish had raised
@@ -93,7 +92,7 @@ def _options(document: Document, dataflow: type[core.Dataflow] | None) -> core.S
     if given is not None and not isinstance(given, dict):
         document.fault(place, f"wants a mapping of options (name: value), got {show(given)}")
         return None
-    return None if dataflow is None else specs.build(document, place, dataflow.Options, given or {})
+    return None if dataflow is None else reading.build(document, place, dataflow.Options, given or {})
 
 
 def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> dict[str, core.Spec]:
@@ -119,7 +118,7 @@ def _transforms(document: Document, dataflow: type[core.Dataflow] | None) -> dic
         if options is not None and not isinstance(options, dict):
             document.fault(place, f"wants a mapping of options (name: value), got {show(options)}")
             continue
-        spec = specs.build(document, place, known[name].Options, options or {})
+        spec = reading.build(document, place, known[name].Options, options or {})
         if spec is not None:
             found[name] = spec
     for name, place in places.items():
@@ -222,7 +221,9 @@ def _part(document: Document, place: Place, role: Role | None) -> Part | None:
     kind = kinds[name]
     rest = {field: value for field, value in given.items() if field != "kind"}
     grid = _grid(document, place, rest, role)
-    spec = specs.build(document, place, kind.Spec, rest, also=() if grid is None else specs.names(GridSize))
+    spec = reading.build(
+        document, place, kind.Spec, rest, also=() if grid is None else reading.names(GridSize)
+    )
     if spec is None:
         return None
     part = Part(kind=kind, spec=spec, **(grid or {}))
@@ -242,7 +243,7 @@ def _grid(
     document: Document, place: Place, given: dict[str, Any], role: Role | None
 ) -> dict[str, Any] | None:
     """Take rows and columns out of `given`; return them where the part is a grid, else None."""
-    size = {field: given.pop(field) for field in specs.names(GridSize) if field in given}
+    size = {field: given.pop(field) for field in reading.names(GridSize) if field in given}
     if role is not None and not role.grid:
         for field in size:
             text = f"the role {place[-1]!r} is filled by one part, not by a grid; leave {field!r} out"
@@ -250,7 +251,7 @@ def _grid(
         return None
     if role is None and not size:
         return None
-    if specs.check(document, place, GridSize, size) and size["rows"] * size["columns"] > LARGEST_GRID:
+    if reading.check(document, place, GridSize, size) and size["rows"] * size["columns"] > LARGEST_GRID:
         text = f"is {size['rows']:,} x {size['columns']:,}; wants at most {LARGEST_GRID:,} parts in a grid"
         document.fault(place, text)
     return size
@@ -264,4 +265,4 @@ def _look_inside(kind: type[core.Component], spec: core.Spec) -> None:
 
 
 def _offers(kind: type[core.Component], fields: Iterable[str]) -> bool:
-    return all(field in specs.names(kind.Spec) or hasattr(kind.Spec, field) for field in fields)
+    return all(field in reading.names(kind.Spec) or hasattr(kind.Spec, field) for field in fields)

@@ -12,6 +12,7 @@ from typing import Any
 
 from simhw import core
 from simhw.core.machine import Part, flat_parts, structure_of
+from simhw.core.parameters import kind_called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,10 @@ class Description:
             "components": {role: _plain(_line_of(part)) for role, part in self.parts.items()},
         }
 
-    def takes(self, kind: str) -> bool:
-        """Return whether one of its transforms takes parameters of a kind."""
-        return any(kind == core.transform_kinds()[name].PARAMETERS for name in self.transforms)
+    def takes(self, noun: str) -> bool:
+        """Return whether one of its transforms takes parameters that messages call so: tuning."""
+        taken = {core.transform_kinds()[name].PARAMETERS for name in self.transforms}
+        return kind_called(noun) in taken - {None}
 
     @functools.cached_property
     def digest(self) -> str:

@@ -17,10 +17,11 @@ import numpy as np
 
 from simhw.accelerator import simulate
 from simhw.dataflows.row_stationary import RowStationary
-from simhw.description import load_accelerator, load_mapping
+from simhw.description import load_accelerator
 from simhw.errors import DataError
 from simhw.mapping.row_stationary import RowStationaryMapping
 from simhw.papers.items import Item, item
+from simhw.parameters import load
 from simhw.result import LayerResult, Result
 from simhw.technology import load_technology
 from simhw.trace import Trace
@@ -239,7 +240,7 @@ def _power_items(result: Result, real: bool) -> list[Item]:
 
 def processing_by_choice(trace: Trace) -> dict[tuple[str, ...], np.ndarray]:
     """Return processing ms by layer for every combination of the choices that the paper leaves open."""
-    mapping = load_mapping("eyeriss-alexnet")["layers"]
+    mapping = load("eyeriss-alexnet", "mapping").layers
     found: dict[tuple[str, ...], np.ndarray] = {}
     for filters, inputs, sums, first, adder in itertools.product(*CHOICES):
         machine = load_accelerator(

@@ -180,7 +180,7 @@ class Fitted:
         `where` begins each line.
         """
         coefficients, record = (arrays[name] for name in TENSORS)
-        faults = _faults(coefficients, record, shape)
+        faults = record_faults(coefficients, record, shape)
         if faults:
             raise error([f"{where}.{fault}" for fault in faults])
         group, bits, *fractions = record.tolist()
@@ -204,7 +204,7 @@ def widest_weight(largest: tuple[int, ...], fractions: tuple[int, ...], group: i
     )
 
 
-def _faults(coefficients: np.ndarray, record: np.ndarray, shape: WeightShape) -> list[str]:
+def record_faults(coefficients: np.ndarray, record: np.ndarray, shape: WeightShape) -> list[str]:
     if coefficients.ndim != 3 or coefficients.dtype.kind != "i" or not 1 <= coefficients.shape[2] <= 3:
         return [
             f"coefficients: holds {coefficients.dtype} of shape {list(coefficients.shape)}; wants whole "

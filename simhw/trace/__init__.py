@@ -27,7 +27,7 @@ from simhw.shapes import FLOAT32, LayerShape, NumberFormat
 from simhw.trace import container
 from simhw.trace.tensors import REMAKE, Cut, Held, Tensor, sha256_of
 
-__all__ = ["SUFFIX", "LayerTrace", "Trace", "image_digests_of", "sha256_of"]
+__all__ = ["SUFFIX", "LayerTrace", "Trace", "image_digests_of", "network_digest", "sha256_of"]
 
 SUFFIX = ".safetensors"
 LAYER_TENSORS = ("weights", "bias", "inputs", "expected")
@@ -189,12 +189,8 @@ class Trace:
         checksums = {name: tensor.checksum for name, tensor in self._tensors.items()}
         formats = {name: [number.bits, number.fraction] for name, number in self.formats.items()}
         once = {
-            "network": sha256_of(
-                {
-                    "graph": self.graph,
-                    "input": self._tensors["input"].shape[1:],
-                    "layers": {layer.name: {**layer.shape.to_dict(), "batch": 1} for layer in self.layers},
-                }
+            "network": network_digest(
+                self.graph, self._tensors["input"].shape[1:], {x.name: x.shape for x in self.layers}
             ),
             "weights": sha256_of(
                 {name: [of, formats.get(name)] for name, of in checksums.items() if not _is_per_image(name)}
@@ -361,6 +357,14 @@ class Trace:
             return wrong
         formats = {part: self.formats[one] for part, one in full.items()}
         return LayerTrace(name, node["op"], shape, node["attrs"].get("activation"), formats, tensors)
+
+
+def network_digest(
+    graph: Mapping[str, Any], input_shape: tuple[int, ...], layers: Mapping[str, LayerShape]
+) -> str:
+    """Return what tells a network from others: its graph as a trace has it, and its shapes of one image."""
+    shapes = {name: {**shape.to_dict(), "batch": 1} for name, shape in layers.items()}
+    return sha256_of({"graph": graph, "input": input_shape, "layers": shapes})
 
 
 def image_digests_of(images: np.ndarray) -> tuple[str, ...]:

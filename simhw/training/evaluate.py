@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from simhw import shipped
 from simhw.errors import RecipeError, did_you_mean
+from simhw.parameters import find, names
 from simhw.reference.datasets import Images, find_named
 from simhw.reference.fitted import Fitted
 from simhw.reference.fold import fuse
 from simhw.reference.graph import calibrate
 from simhw.reference.numbers import storage_dtype
-from simhw.training.recipe import SUFFIX, load_recipe
+from simhw.training.recipe import load_recipe
 from simhw.training.sgd import Training
 from simhw.workload import Workload, load_fitted_params, load_inputs, load_params
 
@@ -60,15 +60,10 @@ def accuracy_of_file(workload: Workload, weights: str | Path, data: str | Path |
 
 def shipped_file(name: str) -> Path:
     """Return the coefficients that ship of a recipe; the log of their training lies beside them, as .csv."""
-    path = shipped.folder("traces") / f"{name}.npz"
-    if not path.is_file():
-        known = [
-            one
-            for one in shipped.names("traces", ".npz")
-            if one in shipped.names("workloads/recipes", SUFFIX)
-        ]
-        raise RecipeError(f"{name}: no coefficients ship of a recipe of that name{did_you_mean(name, known)}")
-    return path
+    if name not in names("coefficients"):
+        hint = did_you_mean(name, names("coefficients"))
+        raise RecipeError(f"{name}: no coefficients ship of a recipe of that name{hint}")
+    return find(name, "coefficients")
 
 
 def accuracy_of(name: str, data: str | Path | None = None) -> float | None:

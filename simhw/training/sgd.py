@@ -23,7 +23,9 @@ import numpy as np
 
 import simhw
 from simhw.errors import DataError, RecipeError
-from simhw.files import check_outputs, replacing, write_file
+from simhw.files import check_outputs, write_file
+from simhw.parameters import Parameters
+from simhw.parameters.coefficients import Lines
 from simhw.reference.datasets import Images
 from simhw.reference.fitted import Fitted
 from simhw.reference.graph import Graph
@@ -32,7 +34,7 @@ from simhw.training.backprop import Network, Params
 from simhw.training.checkpoint import COLUMNS, State
 from simhw.training.recipe import Recipe
 from simhw.transforms.fit_groups import Projection, apply
-from simhw.workload import load_inputs
+from simhw.workload import BareNetwork, load_inputs
 from simhw.workload.weights import draw_weights
 
 Progress = Callable[[int, int, str], None]
@@ -255,22 +257,31 @@ def train(
     while len(training.state.log) < recipe.epochs:
         training.epoch(progress)
         checkpoint.save(stands, training.state, training.digest)
-    save_coefficients(output, training)
+    coefficients_of(training).save(output)
     write_file(log, log_text(training, output), RecipeError)
     stands.unlink(missing_ok=True)
     return training
 
 
-def save_coefficients(path: Path, training: Training) -> None:
-    """Write what a trace can be made of: each layer's coefficients and its biases, plain arrays."""
-    arrays = {
-        f"{name}.{part}": array
-        for name, fitted in training.fitted().items()
-        for part, array in fitted.to_arrays().items()
-    }
-    arrays |= {name: array for name, array in training.state.params.items() if name.endswith(".bias")}
-    with replacing(path, RecipeError) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+def coefficients_of(training: Training) -> Parameters:
+    """Return what a trace can be made of: each layer's coefficients and its biases, as parameters."""
+    recipe, biases = training.recipe, training.state.params
+    return Parameters(
+        kind="coefficients",
+        name=recipe.name,
+        workload=recipe.workload.name,
+        digests=BareNetwork(recipe.workload).digests,
+        layers={
+            name: Lines(**fitted.to_arrays(), bias=biases.get(f"{name}.bias"))
+            for name, fitted in training.fitted().items()
+        },
+        cites=recipe.cites,
+        recipe={name: value for name, value in recipe.to_dict().items() if name != "graph"},
+        made={
+            "simhw": simhw.__version__,
+            "learnt": f"{len(training.sets.train.pixels)} images of {training.sets.train.source}",
+        },
+    )
 
 
 def log_text(training: Training, output: Path) -> str:

@@ -63,6 +63,32 @@ def apply(
     )
 
 
+def ordering_of(parameters: Any, layer: Any, negatives: str = "original") -> Ordering | None:
+    """Return a layer's weights in the order of its (Th, N); None where no filter of it predicts.
+
+    `parameters` are of the kind `speculation`, or None.
+    """
+    if parameters is None:
+        return None
+    own = parameters.layers.get(layer.name)
+    if own is None or not own.predictive:
+        return None
+    return apply(
+        np.asarray(layer.weights),
+        own.thresholds,
+        own.groups,
+        negatives,
+        fraction=layer.formats["bias"].fraction,
+        where=f"{parameters.where}: layers.{layer.name}",
+    )
+
+
+def orderings(parameters: Any, network: Any) -> dict[str, Ordering]:
+    """Return the order of the weights of each layer that predicts, by the layer's name."""
+    found = {layer.name: ordering_of(parameters, layer) for layer in network.layers}
+    return {name: ordering for name, ordering in found.items() if ordering is not None}
+
+
 class Speculation(core.Transform, kind="speculation"):
     """A few weights that stand for all first, in layers for which parameters say by what filters predict."""
 
@@ -70,8 +96,10 @@ class Speculation(core.Transform, kind="speculation"):
     PARAMETERS = "speculation"
 
     def side(self, layer: Any, parameters: Any) -> Ordering | None:
-        negatives = self.others["sign_order"].options.negatives
-        return None if parameters is None else parameters.ordering(layer, negatives)
+        return ordering_of(parameters, layer, self.others["sign_order"].options.negatives)
+
+    def exact(self, parameters: Any) -> bool:
+        return parameters is None
 
     def storage_bits(self, side: Ordering) -> int:
         return side.storage_bits

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from simhw.description import Tuning, load_tuning
-from simhw.description.tunings import TENTHS, orderings
 from simhw.errors import TuningError
+from simhw.parameters import Parameters, load
+from simhw.parameters.speculation import TENTHS
 from simhw.trace import Trace
+from simhw.transforms.speculation import orderings
 from simhw.tuning.network import Images, Network, NetworkLayer, Outcome, network_of
 from simhw.workload import Workload, load_workload
 
@@ -224,7 +225,7 @@ class Exact:
 
 
 def evaluate(
-    tuning: str | Path | Tuning,
+    tuning: str | Path | Parameters,
     network: str | Path | Workload | Trace | Network | Exact,
     images: Images | None = None,
     *,
@@ -240,12 +241,10 @@ def evaluate(
     if not isinstance(exact, Exact):
         exact = run_exact(network, images, data=data, weights=weights, progress=progress)  # type: ignore
     own = exact.network
-    loaded = load_tuning(tuning, own)
+    loaded = load(tuning, "speculation", own)
     unfit = [name for name in loaded.layers if name not in own.stopping]
     if unfit:
-        raise TuningError(
-            [f"{loaded.source or loaded.name}: layers.{name}: reads numbers below zero" for name in unfit]
-        )
+        raise TuningError([f"{loaded.where}: layers.{name}: reads numbers below zero" for name in unfit])
     ordered = {name: own.by_name[name].exact for name in own.stopping} | orderings(loaded, own)
     layers = {
         layer.name: MeasuredLayer(

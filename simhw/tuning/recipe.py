@@ -37,7 +37,7 @@ from simhw.tuning.network import Images
 from simhw.workload import Workload, load_workload
 from simhw.yamlfile import Document, Place, read, show
 
-RECIPES = "accelerators/tunings/recipes"
+RECIPES = "accelerators/parameters/speculation/recipes"
 METRICS = ("accuracy", "agreement")
 LAYERS = ("conv", "all")
 BY = ("filter", "layer")

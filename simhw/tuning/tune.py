@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import simhw
-from simhw.description import Tuning, load_tuning
-from simhw.description.tunings import MEASURED, Speculation, digests_of
+from simhw.core import reading
 from simhw.errors import TuningError
+from simhw.parameters import Parameters, digests_of, load
+from simhw.parameters.speculation import Filters
+from simhw.parameters.speculation import Measured as MeasuredFields
 from simhw.trace import sha256_of
 from simhw.tuning.journal import Journal
 from simhw.tuning.measure import Exact, Measured, evaluate, run_exact
@@ -37,7 +39,7 @@ LATER = ("measure", "steps")  # settings of a recipe that change no answer that 
 class Tuned:
     """A tuning, and what it does on the images that its recipe keeps for measuring."""
 
-    tuning: Tuning
+    tuning: Parameters
     measured: Measured | None
 
 
@@ -102,7 +104,7 @@ def measure_again(
     chosen = load_recipe(recipe)
     if chosen.measure is None:
         raise TuningError(f"{chosen.source or chosen.workload.name}: measure: is missing; {WANTS}")
-    given = [load_tuning(file) for file in files]
+    given = [load(file, "speculation") for file in files]
     faults = []
     for file, tuning in zip(files, given, strict=True):
         made_by = {name: value for name, value in tuning.recipe.items() if name != "budget"}
@@ -117,7 +119,7 @@ def measure_again(
     return tuned
 
 
-def _measured(tuning: Tuning, exact: Exact, progress: Progress | None) -> Tuned:
+def _measured(tuning: Parameters, exact: Exact, progress: Progress | None) -> Tuned:
     found = evaluate(tuning, exact, progress=progress)
     return Tuned(replace(tuning, reached={**tuning.reached, "measured": _summary(found)}), found)
 
@@ -156,10 +158,12 @@ def _refuse_unfit(recipe: Recipe, network: Network) -> None:
         raise TuningError(faults)
 
 
-def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progress | None) -> list[Tuning]:
-    tunings: list[Tuning] = []
+def _tunings(
+    case: Case, digests: dict[str, str], command: str, progress: Progress | None
+) -> list[Parameters]:
+    tunings: list[Parameters] = []
     lists: dict[float, ParamL] = {}
-    best: tuple[dict[str, Speculation], dict[str, Any]] | None = None
+    best: tuple[dict[str, Filters], dict[str, Any]] | None = None
     for budget in case.recipe.budgets:
         limit = case.limit(budget)
         param_k = kernel_profiling_pass(case, limit, progress)
@@ -172,7 +176,8 @@ def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progre
         assert best is not None  # a budget has itself
         made = {"simhw": simhw.__version__, "command": command, **case.network.provenance}
         tunings.append(
-            Tuning(
+            Parameters(
+                kind="speculation",
                 name=f"{case.recipe.workload.name}-{budget:g}",
                 workload=case.recipe.workload.name,
                 digests=digests,
@@ -185,11 +190,12 @@ def _tunings(case: Case, digests: dict[str, str], command: str, progress: Progre
     return tunings
 
 
-def _speculations(param_cnn: ParamCNN) -> dict[str, Speculation]:
+def _speculations(param_cnn: ParamCNN) -> dict[str, Filters]:
     """Return what each layer that predicts has."""
     return {
-        name: Speculation(
-            tuple(param.threshold for param in one.params), tuple(param.groups for param in one.params)
+        name: Filters(
+            thresholds=tuple(param.threshold for param in one.params),
+            groups=tuple(param.groups for param in one.params),
         )
         for name, one in param_cnn.items()
         if not all(param.is_exact for param in one.params)
@@ -212,7 +218,7 @@ def _reached(case: Case, found: Simulated) -> dict[str, Any]:
 def _summary(measured: Measured) -> dict[str, Any]:
     """Return what a tuning file keeps of a measurement: all that is of the whole network."""
     found = measured.to_dict()
-    return {name: _rounded(found[name]) for name in MEASURED if found[name] is not None}
+    return {name: _rounded(found[name]) for name in reading.names(MeasuredFields) if found[name] is not None}
 
 
 def _rounded(value: Any) -> Any:

@@ -8,10 +8,11 @@ from simhw import shipped
 from simhw.errors import WorkloadError
 from simhw.workload.description import parse
 from simhw.workload.exporter import FORMATS, export, load_fitted_params, load_inputs, load_params
-from simhw.workload.network import DataSource, WeightsSource, Workload
+from simhw.workload.network import BareNetwork, DataSource, WeightsSource, Workload
 
 __all__ = [
     "FORMATS",
+    "BareNetwork",
     "DataSource",
     "WeightsSource",
     "Workload",

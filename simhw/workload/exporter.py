@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import simhw
+from simhw import parameters
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference import datasets
 from simhw.reference.fitted import Fitted, LayerFit
@@ -153,7 +154,7 @@ def load_params(
     own = workload.weights
     path = _weights_file(workload, weights, data)
     if path is not None:
-        graph, params = load_weights(path, workload.graph, workload.input_shape)
+        graph, params = load_weights(path, workload)
         return graph, params, path.name
     seed = own.seed if seed is None else seed
     return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
@@ -164,13 +165,15 @@ def load_fitted_params(
 ) -> dict[str, Fitted]:
     """Return the layers, by name, whose weights the file that `load_params` reads gives as coefficients."""
     path = _weights_file(workload, weights, data)
-    return {} if path is None else load_fitted(path, workload.graph, workload.input_shape)
+    return {} if path is None else load_fitted(path, workload)
 
 
 def _weights_file(workload: Workload, weights: str | Path | None, data: str | Path | None) -> Path | None:
     own = workload.weights
     if weights is None and own.file is not None:
         return datasets.find_named(own.file, _folder(data), _beside(workload))
+    if weights is not None and str(weights) in parameters.names("coefficients"):
+        return parameters.find(weights, "coefficients")
     if weights is not None and str(weights) != "random":
         return datasets.find_data(weights, _folder(data))
     return None

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph
+from simhw.shapes import LayerShape
+from simhw.trace import network_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +66,30 @@ class Workload:
         learnt = ("weights", "bias", "gamma", "beta")
         shapes = self.graph.param_shapes(self.input_shape)
         return sum(math.prod(shape) for name, shape in shapes.items() if name.endswith(learnt))
+
+
+@dataclass(frozen=True)
+class BareLayer:
+    """A layer of which no more is known than its shape, of one image."""
+
+    name: str
+    shape: LayerShape
+
+
+class BareNetwork:
+    """A workload as parameter files see it: a network's name, layers and digest, without weights."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.name = workload.name
+        self._graph, self._input_shape = workload.graph, workload.input_shape
+        shapes = self._graph.layer_shapes(self._input_shape)
+        self.layers = tuple(BareLayer(name, shape) for name, shape in shapes.items())
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Those that a trace has of the network, which are of its graph once that is fused."""
+        shapes = self._graph.param_shapes(self._input_shape)
+        any_params = {name: np.ones((1,) * len(shape), np.float32) for name, shape in shapes.items()}
+        graph, _ = fuse(self._graph, any_params)
+        layers = graph.layer_shapes(self._input_shape)
+        return {"network": network_digest(graph.to_dict(), self._input_shape, layers)}

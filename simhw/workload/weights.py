@@ -4,7 +4,7 @@ A file names them `<layer>.weight` and `.bias`, a batch norm's `.gamma`, `.beta`
 convolutions as [out, in/groups, height, width], linear layers as [out, in]. A file whose batch norms
 are folded already, so that it holds a bias for a layer that has none and nothing of the batch norm after
 it, is taken as it is: that batch norm goes. In place of `<layer>.weight` a file may hold what its weights
-are made of, `<layer>.coefficients` and `<layer>.fit` (`simhw.reference.fitted`).
+are made of, as parameters of the kind `coefficients` do (`simhw.parameters`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simhw import parameters
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference.fitted import TENSORS, Fitted
 from simhw.reference.graph import Graph
 from simhw.reference.npz import Npz
 from simhw.reference.ops import LAYERS, Node
+from simhw.workload.network import BareNetwork, Workload
 
 _TERMS = ("gamma", "beta", "mean", "var")
 
@@ -38,27 +40,22 @@ class _Arrays(Protocol):
     def __getitem__(self, name: str) -> np.ndarray: ...
 
 
-def load_weights(
-    path: Path, graph: Graph, input_shape: tuple[int, int, int]
-) -> tuple[Graph, dict[str, np.ndarray]]:
+def load_weights(path: Path, workload: Workload) -> tuple[Graph, dict[str, np.ndarray]]:
     """Return the graph, less what the file has folded, and its parameters as float32; every fault at once."""
     arrays = _opened(path)
-    graph = _without_folded(graph, arrays)
-    fault = _of_another_network(graph, arrays)
+    graph = _without_folded(workload.graph, arrays)
+    fitted = _fitted(path, arrays, workload)
+    fault = None if fitted else _of_another_network(graph, arrays)
     if fault is not None:
         raise WorkloadError(f"{path}: {fault}")
     params: dict[str, np.ndarray] = {}
     faults: list[str] = []
-    for name, shape in graph.param_shapes(input_shape).items():
-        stored = _stored_name(name)
-        if _is_fitted(arrays, name):
+    for name, shape in graph.param_shapes(workload.input_shape).items():
+        stored, lines = _stored_name(name), fitted.get(name.removesuffix(".weights"))
+        if name.endswith(".weights") and lines is not None:
             if stored in arrays:
                 faults.append(f"{path}: {stored}: stands beside its coefficients; wants the one or the other")
-                continue
-            try:
-                params[name] = _fitted(path, arrays, name, shape).real_weights().astype(np.float32)
-            except WorkloadError as error:
-                faults += error.faults
+            params[name] = lines.real_weights().astype(np.float32)
             continue
         if stored not in arrays:
             hint = did_you_mean(stored, arrays.names) if len(arrays.names) <= 40 else ""
@@ -75,52 +72,37 @@ def load_weights(
     return graph, params
 
 
+def load_fitted(path: Path, workload: Workload) -> dict[str, Fitted]:
+    """Return the layers whose weights a file gives as coefficients, by name."""
+    return _fitted(path, _opened(path), workload)
+
+
+def _fitted(path: Path, arrays: _Arrays, workload: Workload) -> dict[str, Fitted]:
+    if not any(name.rpartition(".")[2] in TENSORS for name in arrays.names):
+        return {}
+    given = parameters.load_arrays(arrays, path, "coefficients", BareNetwork(workload))
+    shapes = workload.graph.param_shapes(workload.input_shape)
+    return {name: own.fitted(shapes[f"{name}.weights"]) for name, own in given.layers.items()}
+
+
 def _of_another_network(graph: Graph, arrays: _Arrays) -> str | None:
     """Return what is to be said of a file that gives layers' weights, and none of this network's."""
     wanted = [node.name for node in graph.nodes if node.op in LAYERS]
     held = list(
         dict.fromkeys(
-            layer
-            for layer, _, kind in (name.rpartition(".") for name in arrays.names)
-            if kind in ("weight", *TENSORS)
+            layer for layer, _, kind in (name.rpartition(".") for name in arrays.names) if kind == "weight"
         )
     )
     if not held or not wanted or set(held) & set(wanted):
         return None
-    how = "coefficients" if any(f"{layer}.coefficients" in arrays for layer in held) else "weights"
     return (
-        f"is of another network: it has {how} of {_few(held)}, and this one's layers are {_few(wanted)}; "
+        f"is of another network: it has weights of {_few(held)}, and this one's layers are {_few(wanted)}; "
         "name the workload it was made for, or its arrays after these layers"
     )
 
 
 def _few(names: list[str]) -> str:
     return ", ".join(names if len(names) <= 6 else [*names[:3], "...", names[-1]])
-
-
-def load_fitted(path: Path, graph: Graph, input_shape: tuple[int, int, int]) -> dict[str, Fitted]:
-    """Return the layers whose weights a file gives as coefficients, by name."""
-    arrays = _opened(path)
-    return {
-        name.removesuffix(".weights"): _fitted(path, arrays, name, shape)
-        for name, shape in graph.param_shapes(input_shape).items()
-        if _is_fitted(arrays, name)
-    }
-
-
-def _is_fitted(arrays: _Arrays, param: str) -> bool:
-    layer, _, kind = param.rpartition(".")
-    return kind == "weights" and any(f"{layer}.{one}" in arrays for one in TENSORS)
-
-
-def _fitted(path: Path, arrays: _Arrays, param: str, shape: tuple[int, ...]) -> Fitted:
-    layer = param.removesuffix(".weights")
-    absent = [f"{path}: {layer}.{one}: is missing" for one in TENSORS if f"{layer}.{one}" not in arrays]
-    if absent:
-        raise WorkloadError(f"{absent[0]}; wants {' and '.join(f'{layer}.{one}' for one in TENSORS)}")
-    held = {one: arrays[f"{layer}.{one}"] for one in TENSORS}
-    m, c, r, s = shape
-    return Fitted.from_arrays(held, (m, c, r, s), where=f"{path}: {layer}", error=WorkloadError)
 
 
 def draw_weights(graph: Graph, input_shape: tuple[int, int, int], seed: int) -> dict[str, np.ndarray]:

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 import simhw
 from simhw.cli import app
-from simhw.description import load_tuning
-from simhw.description.tunings import MEASURED
+from simhw.core import reading
 from simhw.errors import DataError, TuningError
+from simhw.parameters import load
+from simhw.parameters.speculation import Measured
 from simhw.trace import Trace
 from simhw.tuning import load_recipe, network_of, tune
 from simhw.tuning.journal import Journal
@@ -124,7 +125,7 @@ def test_the_same_recipe_gives_the_same_tunings(recipe, tuned):
 def test_the_file_keeps_all_that_was_measured_of_the_whole_network(tuned):
     for one in tuned:
         found, kept = one.measured.to_dict(), one.tuning.reached["measured"]
-        assert set(kept) == {name for name in MEASURED if found[name] is not None}
+        assert set(kept) == {name for name in reading.names(Measured) if found[name] is not None}
         for name, value in kept.items():
             assert value == pytest.approx(found[name], abs=1e-6)
 
@@ -278,7 +279,7 @@ def test_the_command_writes_a_file_for_each_budget(command, recipe, tuned, tmp_p
     assert [one["name"] for one in shown] == ["lenet_digits-0", "lenet_digits-5", "lenet_digits-20"]
     assert shown[2]["measured"]["images"] == 20
     for file in files:
-        load_tuning(file, Trace.load("lenet_digits"))
+        load(file, "speculation", Trace.load("lenet_digits"))
     checked = command("check", *files, recipe)
     assert checked.stdout.splitlines() == [
         *(f"{file}: ok, tuning lenet_{file.stem.replace('t', 'digits')}" for file in files),
@@ -290,7 +291,7 @@ def test_one_budget_is_written_to_the_file_itself_and_told_in_a_table(command):
     Path("one.yaml").write_text(RECIPE.replace("[0, 5, 20]", "5"))
     done = command("tune", "one.yaml", "-o", "t.yaml")
     assert done.stderr.splitlines() == ["wrote t.yaml"]
-    assert load_tuning("t.yaml").made["command"] == "simhw tune one.yaml -o t.yaml"
+    assert load("t.yaml", "speculation").made["command"] == "simhw tune one.yaml -o t.yaml"
     head, _, *rows = done.stdout.splitlines()
     assert head.split() == ["lenet_digits-5"]
     told = {row.rsplit("  ", 1)[0].strip() for row in rows}
@@ -307,7 +308,7 @@ def test_without_images_to_measure_nothing_is_measured(command):
     Path("one.yaml").write_text(RECIPE.replace("measure: {images: 20}\n", "").replace("[0, 5, 20]", "[5]"))
     done = command("tune", "one.yaml", "-o", "t.yaml", "--json")
     assert json.loads(done.stdout)[0]["measured"] is None
-    assert "measured" not in load_tuning("t.yaml").reached
+    assert "measured" not in load("t.yaml", "speculation").reached
 
 
 def test_resume_goes_on_and_without_it_an_unfinished_search_is_kept(command, recipe, tuned):
@@ -373,7 +374,7 @@ def test_what_cannot_be_measured_again_is_told(command, recipe, tuned):
     assert told("one.yaml", "-o", "t.yaml", "--measure") == (
         2, ["one.yaml: measure: is missing; wants images (split: test, first: 500, images: 500)"],
     )  # fmt: skip
-    assert load_tuning("t.yaml").to_dict() == tuned[1].tuning.to_dict()
+    assert load("t.yaml", "speculation").to_dict() == tuned[1].tuning.to_dict()
 
 
 @pytest.mark.parametrize(

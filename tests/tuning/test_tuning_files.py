@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from simhw import shipped
-from simhw.description import TUNINGS, Tuning, load_tuning
-from simhw.description.tunings import MEASURED, Speculation, digests_of, orderings
+from simhw.core import reading
 from simhw.errors import TuningError
+from simhw.parameters import Parameters, digests_of, find, load, names
+from simhw.parameters.speculation import Filters, Measured
 from simhw.trace import Trace
 from simhw.transforms import speculation
-from simhw.tuning import load_recipe
+from simhw.transforms.speculation import ordering_of, orderings
+from simhw.tuning import RECIPES, load_recipe
 from simhw.workload import export, load_workload
 
 DATA = Path(os.environ.get("SIMHW_DATA", ""))
@@ -34,9 +36,10 @@ def trace():
 
 @pytest.fixture(scope="module")
 def tuning(trace):
-    conv1 = Speculation((0.25, 0.0, -1.5, 1e-4, 3.0, 0.0), (4, 1, 2, 25, 1, 3))
-    conv2 = Speculation((0.125,) * 16, (150,) * 16)
-    return Tuning(
+    conv1 = Filters(thresholds=(0.25, 0.0, -1.5, 1e-4, 3.0, 0.0), groups=(4, 1, 2, 25, 1, 3))
+    conv2 = Filters(thresholds=(0.125,) * 16, groups=(150,) * 16)
+    return Parameters(
+        kind="speculation",
         name="mine",
         workload="lenet_digits",
         digests=digests_of(trace),
@@ -59,7 +62,7 @@ def faults_of(tmp_path, monkeypatch, trace, tuning):
             text = text.replace(old, new, 1)
         Path("mine.yaml").write_text(text)
         with pytest.raises(TuningError) as refused:
-            load_tuning("mine.yaml", against)
+            load("mine.yaml", "speculation", against)
         return list(refused.value.faults)
 
     return found
@@ -75,11 +78,11 @@ def line_of(tuning, start):
 
 def test_a_file_gives_back_what_was_written(tmp_path, trace, tuning):
     tuning.save(tmp_path / "mine.yaml")
-    read = load_tuning(tmp_path / "mine.yaml", trace)
+    read = load(tmp_path / "mine.yaml", "speculation", trace)
     assert read.to_dict() == tuning.to_dict()
     assert read.source == tmp_path / "mine.yaml"
-    assert load_tuning(tuning.to_dict(), trace).to_dict() == tuning.to_dict()
-    assert load_tuning(tuning, trace).to_dict() == tuning.to_dict()
+    assert load(tuning.to_dict(), "speculation", trace).to_dict() == tuning.to_dict()
+    assert load(tuning, "speculation", trace).to_dict() == tuning.to_dict()
     assert all(len(line) <= 105 for line in tuning.to_yaml().splitlines())
 
 
@@ -87,7 +90,7 @@ def test_a_layers_ordering_is_that_of_its_thresholds_and_groups(trace, tuning):
     layer, own = trace.layer("conv1"), tuning.layers["conv1"]
     fraction = layer.formats["bias"].fraction
     wanted = speculation.apply(layer.weights, own.thresholds, own.groups, fraction=fraction)
-    found = tuning.ordering(layer)
+    found = ordering_of(tuning, layer)
     for part in ("weights", "order", "prefix", "thresholds", "negatives_from"):
         np.testing.assert_array_equal(getattr(found, part), getattr(wanted, part))
     assert found.prefix.tolist() == [4, 0, 2, 25, 1, 3]
@@ -95,14 +98,15 @@ def test_a_layers_ordering_is_that_of_its_thresholds_and_groups(trace, tuning):
 
 
 def test_a_layer_that_is_not_named_or_all_exact_has_no_ordering(trace, tuning):
-    assert tuning.ordering(trace.layer("fc1")) is None
-    exact = Tuning(
+    assert ordering_of(tuning, trace.layer("fc1")) is None
+    exact = Parameters(
+        kind="speculation",
         name="exact",
         workload="lenet_digits",
         digests=tuning.digests,
-        layers={"conv1": Speculation((0.0,) * 6, (1,) * 6)},
+        layers={"conv1": Filters(thresholds=(0.0,) * 6, groups=(1,) * 6)},
     )
-    assert exact.ordering(trace.layer("conv1")) is None
+    assert ordering_of(exact, trace.layer("conv1")) is None
     assert exact.layers["conv1"].predictive == 0
     assert set(orderings(tuning, trace)) == {"conv1", "conv2"}
     assert orderings(exact, trace) == {}
@@ -110,15 +114,15 @@ def test_a_layer_that_is_not_named_or_all_exact_has_no_ordering(trace, tuning):
 
 def test_a_shipped_tuning_goes_by_its_name_and_a_file_here_wins(tmp_path, monkeypatch, tuning):
     monkeypatch.chdir(tmp_path)
-    assert load_tuning("lenet_digits-1").name == "lenet_digits-1"
+    assert load("lenet_digits-1", "speculation").name == "lenet_digits-1"
     tuning.save("lenet_digits-1.yaml")
-    assert load_tuning("lenet_digits-1").name == "mine"
+    assert load("lenet_digits-1", "speculation").name == "mine"
 
 
 def test_digests_do_not_see_the_images(trace, tuning):
     other = export(load_workload("lenet_digits"), images=2, first=50, data="digits")
     assert digests_of(other) == tuning.digests
-    load_tuning(tuning, other)
+    load(tuning, "speculation", other)
 
 
 # what is wrong
@@ -127,18 +131,16 @@ def test_digests_do_not_see_the_images(trace, tuning):
 def test_every_fault_of_a_file_has_its_line(faults_of, tuning):
     conv1 = line_of(tuning, "conv1:")
     found = faults_of(
-        ("kind: speculation", "kind: mapping"),
-        ("version: 2", "version: 3"),
+        ("version: 3", "version: 4"),
         ("reached:", "reachd:"),
         ("thresholds: [0.25, 0,", "thresholds: [.nan, x,"),
         ("groups: [4, 1, 2, 25,", "groups: [0, 2.5, true,"),
     )
     thresholds, groups = (f"mine.yaml:{conv1 + n}: layers.conv1" for n in (1, 2))
     reached = line_of(tuning, "reached")
-    known = "digests, filters, kind, layers, made, name, reached, recipe, version, workload"
+    known = "cites, digests, kind, layers, made, name, reached, recipe, values, version, workload"
     assert found == [
-        "mine.yaml:1: kind: wants 'speculation', got 'mapping'",
-        "mine.yaml:2: version: wants 2, got 3",
+        "mine.yaml:2: version: wants 3, got 4",
         f"mine.yaml:{reached}: unknown field 'reachd'; did you mean 'reached'? known: {known}",
         f"{thresholds}.thresholds[0]: wants a finite number, got nan",
         f"{thresholds}.thresholds[1]: wants a finite number, got 'x'",
@@ -149,25 +151,31 @@ def test_every_fault_of_a_file_has_its_line(faults_of, tuning):
     ]  # fmt: skip
 
 
+def test_a_file_of_another_kind_is_refused_at_once(faults_of):
+    assert faults_of(("kind: speculation", "kind: mapping"), ("version: 3", "version: x")) == [
+        "mine.yaml:1: kind: wants 'speculation', got 'mapping'"
+    ]
+
+
 def test_what_is_missing_is_named(tmp_path, tuning):
     text = (
         "reached: 3\nlayers:\n  conv1: {thresholds: [1]}\n  conv2: 7\n  conv3: {groups: 4, thresholds: [1]}\n"
     )
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(TuningError) as refused:
-        load_tuning(tmp_path / "mine.yaml")
+        load(tmp_path / "mine.yaml", "speculation")
     file = tmp_path / "mine.yaml"
     assert set(refused.value.faults) == {
         f"{file}:1: kind: is missing; wants 'speculation'",
-        f"{file}:1: version: is missing; wants 2",
+        f"{file}:1: version: is missing; wants 3",
         f"{file}:1: name: is missing; wants a name",
-        f"{file}:1: workload: is missing; wants a name",
-        f"{file}:1: digests: is missing; wants a mapping of digests (network: …, weights: …)",
-        f"{file}:1: filters: is missing; wants how many filters the layers have",
+        f"{file}:1: workload: is missing; wants the name of the network",
+        f"{file}:1: digests: is missing; wants a mapping of digests (network, weights)",
+        f"{file}:1: values: is missing; wants how many values the layers hold: 4",
         f"{file}:1: reached: wants a mapping, got 3",
         f"{file}:3: layers.conv1.groups: is missing; wants a list of whole numbers, one for each filter",
-        f"{file}:4: layers.conv2: wants thresholds and groups, one of each for each filter, got 7",
-        f"{file}:5: layers.conv3.groups: got 4; wants a list of whole numbers, one for each filter",
+        f"{file}:4: layers.conv2: wants thresholds, groups, got 7",
+        f"{file}:5: layers.conv3.groups: wants a list of whole numbers, one for each filter, got 4",
     }
 
 
@@ -218,7 +226,7 @@ def test_a_tuning_in_memory_is_held_against_the_network_too(trace, tuning):
     plain = copy.deepcopy(tuning.to_dict())
     plain["layers"]["conv1"]["groups"][2] = 99
     with pytest.raises(TuningError) as refused:
-        load_tuning(plain, trace)
+        load(plain, "speculation", trace)
     assert refused.value.faults == (
         "tuning: layers.conv1.groups[2]: is 99; wants 1 to 25, the weights of the filter",
     )
@@ -232,10 +240,10 @@ def test_a_file_that_was_cut_at_a_layer_is_refused(tmp_path, tuning):
     file = tmp_path / "cut.yaml"
     file.write_text(whole[: whole.index("  conv2:")])
     with pytest.raises(TuningError) as refused:
-        load_tuning(file)
+        load(file, "speculation")
     assert refused.value.faults == (
-        f"{file}:{line_of(tuning, 'filters')}: filters: is 22, and layers have 6: the file was cut short, or "
-        "a layer added or left out; wants the number of its thresholds",
+        f"{file}:{line_of(tuning, 'values')}: values: is 44, and the layers hold 12: the file was cut short, "
+        "or something added or left out; wants how many they hold",
     )
 
 
@@ -246,7 +254,7 @@ def test_wherever_a_file_is_cut_it_is_refused(tmp_path, trace, tuning):
     for end in {i for i in range(last) if whole[i] == "\n"} | set(range(last - 120, last - 1)):
         file.write_text(whole[:end])
         with pytest.raises(TuningError):
-            load_tuning(file, trace)
+            load(file, "speculation", trace)
 
 
 def test_a_number_changed_by_hand_is_told_and_taken_without_the_digest(tmp_path, trace, tuning):
@@ -254,7 +262,7 @@ def test_a_number_changed_by_hand_is_told_and_taken_without_the_digest(tmp_path,
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(TuningError) as refused:
-        load_tuning(file, trace)
+        load(file, "speculation", trace)
     line = line_of(tuning, "layers:")
     assert refused.value.faults == (
         f"{file}:{line}: digests.layers: is not that of the layers: they were changed after the file was "
@@ -262,32 +270,33 @@ def test_a_number_changed_by_hand_is_told_and_taken_without_the_digest(tmp_path,
     )
     lines = text.splitlines()
     file.write_text("\n".join(lines[: line - 1] + lines[line:]))
-    assert load_tuning(file, trace).layers["conv1"].thresholds[0] == 0.5
+    assert load(file, "speculation", trace).layers["conv1"].thresholds[0] == 0.5
 
 
-def test_one_written_by_hand_counts_its_filters_and_needs_no_digest_of_them(tmp_path, tuning):
+def test_one_written_by_hand_counts_its_values_and_needs_no_digest_of_them(tmp_path, tuning):
     network, weights = tuning.digests["network"], tuning.digests["weights"]
     text = (
-        "kind: speculation\nversion: 2\nname: mine\nworkload: lenet_digits\n"
+        "kind: speculation\nversion: 3\nname: mine\nworkload: lenet_digits\n"
         f"digests: {{network: {network}, weights: '{weights}'}}\n"
-        "filters: 6\nlayers:\n  conv1: {thresholds: [0, 0, 1, 0, 0, -0.0], groups: [1, 1, 4, 1, 1, 1]}\n"
+        "values: 12\nlayers:\n  conv1: {thresholds: [0, 0, 1, 0, 0, -0.0], groups: [1, 1, 4, 1, 1, 1]}\n"
     )
     (tmp_path / "hand.yaml").write_text(text)
-    read = load_tuning(tmp_path / "hand.yaml")
+    read = load(tmp_path / "hand.yaml", "speculation")
     assert read.layers["conv1"].predictive == 1
     read.save(tmp_path / "again.yaml")  # which has its digest, whatever sign a zero had
-    assert load_tuning(tmp_path / "again.yaml").layers == read.layers
+    assert load(tmp_path / "again.yaml", "speculation").layers == read.layers
 
 
-def test_a_file_of_the_first_version_is_told_in_one_line_what_it_wants(tmp_path, tuning):
-    old = tuning.to_yaml().replace("version: 2", "version: 1").replace("filters: 22\n", "")
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_form_is_told_in_one_line_what_it_wants(tmp_path, tuning, version):
+    old = tuning.to_yaml().replace("version: 3", f"version: {version}").replace("values: 44\n", "")
     file = tmp_path / "old.yaml"
     file.write_text(old)
     with pytest.raises(TuningError) as refused:
-        load_tuning(file)
+        load(file, "speculation")
     assert refused.value.faults == (
-        f"{file}:2: version: is 1, of files that do not say how many filters they have; wants 2: make it "
-        "again with 'simhw tune', or write 2 and 'filters: 22' if it is whole",
+        f"{file}:2: version: is {version}, of tunings alone; wants 3: make it again with 'simhw tune', or "
+        "write 3, 'values: 44' in place of filters if it is whole, and no digests.layers",
     )
 
 
@@ -298,7 +307,7 @@ def test_what_was_measured_is_looked_at(tmp_path, tuning):
     }  # fmt: skip
     plain = tuning.to_dict() | {"reached": {"measured": measured}}
     with pytest.raises(TuningError) as refused:
-        load_tuning(plain)
+        load(plain, "speculation")
     place = "tuning: reached.measured"
     assert refused.value.faults == (
         f"{place}: unknown field 'acuracy'; did you mean 'accuracy'? known: accuracy, agreement, "
@@ -306,9 +315,9 @@ def test_what_was_measured_is_looked_at(tmp_path, tuning):
         "predictive_share, small_share, true_negative_rate, whole_macs",
         f"{place}.images: wants a whole number of at least 0, got -1",
         f"{place}.accuracy: wants a share from 0 to 1, got 1.5",
-        f"{place}.agreement_interval: wants two shares from 0 to 1, the smaller first, got a list",
+        f"{place}.agreement_interval: wants two shares from 0 to 1, the smaller first, got [0.9, 0.8]",
+        f"{place}.mispredictions: wants 10 shares from 0 to 1, or none, got [0.5, 0.5]",
         f"{place}.true_negative_rate: wants a share from 0 to 1, got 'x'",
-        f"{place}.mispredictions: wants 10 shares from 0 to 1, or none, got a list",
     )
 
 
@@ -331,9 +340,9 @@ def test_a_threshold_beyond_all_floats_is_no_number(faults_of, tuning):
 
 
 def test_a_name_of_nothing_is_told_what_it_could_have_been():
-    known = ", ".join(shipped.names(TUNINGS, ".yaml"))
+    known = ", ".join(names("speculation"))
     with pytest.raises(TuningError) as refused:
-        load_tuning("lenet_digits-11")
+        load("lenet_digits-11", "speculation")
     assert str(refused.value) == (
         "lenet_digits-11: no such file, and no shipped tuning has that name; "
         f"did you mean 'lenet_digits-1'? known: {known}"
@@ -343,9 +352,9 @@ def test_a_name_of_nothing_is_told_what_it_could_have_been():
 # what ships
 
 
-@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+@pytest.mark.parametrize("name", names("speculation"))
 def test_shipped_tunings_have_a_threshold_for_each_filter_of_their_workload(name):
-    tuning = load_tuning(name)
+    tuning = load(name, "speculation")
     workload = load_workload(tuning.workload)
     assert tuning.name == name == f"{tuning.workload}-{tuning.recipe['budget']:g}"
     shapes = workload.graph.layer_shapes(workload.input_shape)
@@ -356,18 +365,18 @@ def test_shipped_tunings_have_a_threshold_for_each_filter_of_their_workload(name
     assert tuning.reached["loss"] <= tuning.recipe["budget"]
     assert tuning.reached["macs"] <= tuning.reached["exact_macs"] <= tuning.reached["whole_macs"]
     measured = tuning.reached["measured"]
-    assert set(measured) == set(MEASURED)
+    assert set(measured) == set(reading.names(Measured))
     assert measured["images"] == tuning.recipe["measure"]["images"]
     assert sum(measured["mispredictions"][:5]) == pytest.approx(measured["small_share"], abs=1e-5)
-    assert shipped.find(TUNINGS, name, ".yaml").read_text() == tuning.to_yaml()
+    assert find(name, "speculation").read_text() == tuning.to_yaml()
     assert tuning.made["command"] == f"simhw tune {tuning.workload} -o {tuning.workload}.yaml"
     recipe = load_recipe(tuning.workload).to_dict()
     assert recipe == {key: tuning.recipe[key] for key in recipe}
 
 
-@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+@pytest.mark.parametrize("name", names("speculation"))
 def test_the_page_on_tuning_says_of_a_shipped_tuning_what_its_file_says(name):
-    reached = load_tuning(name).reached
+    reached = load(name, "speculation").reached
     measured = reached["measured"]
     low, high = measured["agreement_interval"]
     names = ("predictive_share", "true_negative_rate", "false_negative_rate", "small_share")
@@ -384,21 +393,21 @@ def test_the_page_on_tuning_says_of_a_shipped_tuning_what_its_file_says(name):
     assert f"| {' | '.join(cells)} |" in page.read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("name", shipped.names(TUNINGS, ".yaml"))
+@pytest.mark.parametrize("name", names("speculation"))
 def test_shipped_tunings_fit_the_traces_of_their_workload(name):
-    tuning = load_tuning(name)
+    tuning = load(name, "speculation")
     absent = [file for file in FILES[tuning.workload] if not DATA.name or not (DATA / file).exists()]
     if absent:
         pytest.skip(f"SIMHW_DATA has no {', '.join(absent)}")
     trace = export(load_workload(tuning.workload), images=1, first=5)
-    loaded = load_tuning(name, trace)
+    loaded = load(name, "speculation", trace)
     assert set(orderings(loaded, trace)) == set(tuning.layers)
 
 
 def test_a_recipe_is_no_tuning_and_one_line_says_so():
-    recipe = shipped.folder("accelerators/tunings/recipes") / "lenet_digits.yaml"
+    recipe = shipped.folder(RECIPES) / "lenet_digits.yaml"
     with pytest.raises(TuningError) as refused:
-        load_tuning(recipe)
+        load(recipe, "speculation")
     assert len(refused.value.faults) == 1
     assert refused.value.faults[0].endswith(
         "is a recipe of tunings; wants a tuning, which simhw tune makes of it"

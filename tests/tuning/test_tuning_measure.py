@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simhw.description import Tuning
-from simhw.description.tunings import Speculation, digests_of
 from simhw.errors import TuningError
 from simhw.fast import BY_PREDICTION, early_termination_plain, requantize
+from simhw.parameters import Parameters, digests_of
+from simhw.parameters.speculation import Filters
 from simhw.reference.graph import Graph
 from simhw.trace import Trace
 from simhw.transforms import sign_order, speculation
@@ -24,13 +24,14 @@ def trace():
 
 @pytest.fixture(scope="module")
 def tuning(trace):
-    return Tuning(
+    return Parameters(
+        kind="speculation",
         name="mine",
         workload="lenet_digits",
         digests=digests_of(trace),
         layers={
-            "conv1": Speculation((0.05, 0.0, 0.2, 0.1, -0.1, 0.0), (4, 1, 2, 6, 3, 1)),
-            "conv2": Speculation((0.1, 0.0) * 8, (8, 1) * 8),
+            "conv1": Filters(thresholds=(0.05, 0.0, 0.2, 0.1, -0.1, 0.0), groups=(4, 1, 2, 6, 3, 1)),
+            "conv2": Filters(thresholds=(0.1, 0.0) * 8, groups=(8, 1) * 8),
         },
     )
 
@@ -124,7 +125,9 @@ def test_every_number_is_that_of_the_plain_definition(trace, tuning):
 
 
 def test_a_tuning_without_layers_is_exact_mode(trace, tuning):
-    exact = Tuning(name="exact", workload="lenet_digits", digests=tuning.digests, layers={})
+    exact = Parameters(
+        kind="speculation", name="exact", workload="lenet_digits", digests=tuning.digests, layers={}
+    )
     measured = evaluate(exact, trace)
     assert measured.macs == measured.exact_macs < measured.whole_macs
     assert (measured.loss, measured.agreement, measured.predictive_share) == (0, 1, 0)

@@ -11,12 +11,13 @@ import numpy as np
 
 from simhw.accelerator import simulate
 from simhw.description import Description, load_accelerator
-from simhw.description.tunings import Speculation, Tuning, digests_of
 from simhw.energy import areas_um2
 from simhw.fast import early_termination
 from simhw.papers.items import Item, item
 from simhw.papers.snapea import printed
 from simhw.papers.snapea.runs import BASELINE, MACHINE, TECHNOLOGY
+from simhw.parameters import Parameters, digests_of
+from simhw.parameters.speculation import Filters
 from simhw.shapes import NumberFormat
 from simhw.technology import load_technology
 from simhw.trace import Trace
@@ -197,9 +198,9 @@ def energies() -> list[Item]:
 def example() -> list[Item]:
     """Figure 3.4: one window of three products on a PE of one lane, and its sum where it stops."""
     trace: Any = _one_window()  # a Trace caches its digests, which pyright takes for no property
-    tuning = Tuning(
-        name="one window", workload=trace.name, digests=digests_of(trace),
-        layers={"conv": Speculation((float(THRESHOLD),), (1,))},
+    tuning = Parameters(
+        kind="speculation", name="one window", workload=trace.name, digests=digests_of(trace),
+        layers={"conv": Filters(thresholds=(float(THRESHOLD),), groups=(1,))},
     )  # fmt: skip
     one = {f"components.pes.{name}": 1 for name in ("rows", "columns", "lanes")}
     modes: dict[str, tuple[Any, dict[str, Any]]] = {

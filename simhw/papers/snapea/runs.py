@@ -10,11 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from simhw import shipped
 from simhw.accelerator import simulate
 from simhw.comparison import speedup_causes
-from simhw.description.tunings import TUNINGS, load_tuning
-from simhw.errors import DataError, SimhwError
+from simhw.errors import DataError
+from simhw.parameters import load, names
 from simhw.result import Result
 from simhw.trace import Trace
 from simhw.tuning.measure import Exact, Measured, evaluate, run_exact
@@ -115,7 +114,7 @@ class Runs:
 
     def measured(self, tuning: str) -> Measured | None:
         """Measure a shipped tuning on all images that its recipe sets aside."""
-        recipe = load_tuning(tuning).recipe
+        recipe = load(tuning, "speculation").recipe
         workload, given = recipe["workload"], recipe["measure"]
         if self.network(workload, given["first"]).trace is None:
             return None
@@ -129,11 +128,7 @@ class Runs:
 
 def shipped_tuning(name: str) -> str | None:
     """Return the name if a tuning ships under it."""
-    try:
-        shipped.find(TUNINGS, name, ".yaml")
-    except SimhwError:
-        return None
-    return name
+    return name if name in names("speculation") else None
 
 
 def names_of(result: Result, kinds: Collection[str] = CONVOLUTIONS) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simhw import shipped
 from simhw.papers.tolba import FIGURE_6
 from simhw.papers.tolba.arrays import figure_9
+from simhw.parameters import find
 from simhw.reports.array_sizes import plot_array_sizes
 from simhw.reports.learning import plot_learning
 from simhw.training.sgd import read_log
@@ -17,7 +17,8 @@ def figure6(folder: Path) -> list[Path]:
     files = [folder / f"figure6{part}.png" for part in FIGURE_6]
     for file, recipes in zip(files, FIGURE_6.values(), strict=True):
         logs = {
-            name: read_log(shipped.folder("traces") / f"{recipe}.csv") for name, recipe in recipes.items()
+            name: read_log(find(recipe, "coefficients").with_suffix(".csv"))
+            for name, recipe in recipes.items()
         }
         plot_learning(logs, file)
     return files
