@@ -379,3 +379,10 @@ def test_the_frame_names_no_machine_and_no_transform():
         if name in line
     ]
     assert said == []
+
+
+def test_no_source_file_is_longer_than_six_hundred_lines():
+    long = {
+        str(file.relative_to(PACKAGE)): file.read_text("utf-8").count("\n") for file in PACKAGE.rglob("*.py")
+    }
+    assert {name: lines for name, lines in long.items() if lines > 600} == {}
