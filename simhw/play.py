@@ -13,9 +13,8 @@ from simhw.core.link import Link, SteadyLink
 from simhw.core.machine import Machine
 from simhw.core.player import play as play_processes
 from simhw.core.schedule import LONGEST, Played, Schedule
-from simhw.core.schedule_faults import why_not
+from simhw.core.schedule_faults import links_of, why_not
 from simhw.core.timeline import spans
-from simhw.errors import ScheduleError
 
 fast: Any = untyped_fast  # numba's functions carry no types
 Player = Callable[[Schedule, Mapping[str, Link]], Played]
@@ -23,10 +22,7 @@ Player = Callable[[Schedule, Mapping[str, Link]], Played]
 
 def play(table: Schedule, links: Mapping[str, Link], *, log: bool = False) -> Played:
     """Play a schedule over links by name; a `log` keeps when these were busy with what."""
-    found = [links.get(name) for name in table.links]
-    if None in found:
-        missing = table.links[found.index(None)]
-        raise ScheduleError(f"schedule: no link {missing!r}; known: {', '.join(sorted(links)) or 'none'}")
+    found = links_of(table, links)
     steady = [link for link in found if isinstance(link, SteadyLink)]
     if len(steady) < len(found):
         return play_processes(table, links)

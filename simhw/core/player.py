@@ -13,7 +13,7 @@ from simhw.core import packed as column
 from simhw.core.engine import Simulation
 from simhw.core.link import Link
 from simhw.core.schedule import LONGEST, Played, Schedule
-from simhw.core.schedule_faults import refuse, too_long, why_not
+from simhw.core.schedule_faults import links_of, refuse, too_long, why_not
 
 Steps = Generator[Event, Any, Any]
 Asked = tuple[int, int, int, Event]  # unit, task, words, and the event of their being there
@@ -31,7 +31,7 @@ class Player:
 
     def __init__(self, table: Schedule, links: Mapping[str, Link]) -> None:
         self.table, self.packed, self.sim = table, table.packed(), Simulation()
-        self.links: Any = [links[name] for name in table.links]
+        self.links = links_of(table, links)
         self.busy = [0] * len(self.links)
         self.events: Any = [[Event(self.sim) for _ in range(self.packed.tasks)] for _ in ("begun", "done")]
         self.times = np.zeros((4, self.packed.tasks), np.int64)  # begun, done, and of a transfer served, left
@@ -115,6 +115,8 @@ class Player:
         unit, task, words, there = turn
         row = self.packed.units[unit]
         start, free, at = self.links[row[column.LINK]].serve(self.sim.cycle, words)
+        if max(free, at) > LONGEST:
+            raise too_long()
         self.times[2:, row[column.FIRST] + task] = start, free
         self.busy[row[column.LINK]] += free - start
         self.sim.fire(there, at - self.sim.cycle)

@@ -204,6 +204,13 @@ class Schedule:
         With `widths` [units, most] only so many lanes, the first ones, take part in each task.
         """
         lanes = cycles.shape[2]
+        if not lanes:
+            raise ScheduleError(f"schedule: {name}: has no lanes; wants at least 1")
+        if widths is not None and widths.shape != cycles.shape[:2]:
+            raise ScheduleError(
+                f"schedule: {name}: has widths of {widths.shape} tasks, and cycles of {cycles.shape[:2]}; "
+                "wants one for each"
+            )
         return self._add(name, column.GANGS, np.ascontiguousarray(cycles), tasks, lanes=lanes, widths=widths)
 
     def mover(
@@ -254,12 +261,17 @@ class Schedule:
             raise ScheduleError(f"schedule: {name}: is there already; wants another name")
         size, most = lengths.shape[:2]
         units = Units(self, name, kind, [most] * size if tasks is None else tasks.tolist(), lanes)
+        if units.size != size:
+            raise ScheduleError(
+                f"schedule: {name}: has lengths of {size} units, and numbers of tasks of {units.size}; "
+                "wants one for each"
+            )
         units.first, units.first_task, units.most = len(self._units), self._n_tasks, most
         widths_at = column.LISTED if widths is None else self._list(widths)
         for i, n in enumerate(units.tasks):
-            if n > most:
+            if not 0 <= n <= most:
                 raise ScheduleError(
-                    f"schedule: {units.label(i)}: has {n} tasks; wants at most {most}, which have lengths"
+                    f"schedule: {units.label(i)}: has {n} tasks; wants 0 to {most}, which have lengths"
                 )
             at = self._sizes[kind] + i * most * lanes
             of_widths = widths_at if widths is None else widths_at + i * most
@@ -281,6 +293,12 @@ class Schedule:
         if self._by_name.get(other.name) is not other:
             raise ScheduleError(f"schedule: {own.name} waits for {other.name}, which is of another schedule")
         others = range(other.size) if event.numbers is None else np.atleast_1d(event.numbers).tolist()
+        if min(others) < 0 or max(others) >= other.size:
+            wrong = next(number for number in others if not 0 <= number < other.size)
+            raise ScheduleError(
+                f"schedule: {own.name} waits for unit {wrong} of {other.name}, "
+                f"which has {other.size}, from 0 on"
+            )
         n = max(own.size, len(others))
         if own.size not in (1, n) or len(others) not in (1, n):
             raise ScheduleError(
@@ -319,6 +337,8 @@ class Schedule:
         if not isinstance(places, slice):
             return self._listing(places, len(numbers))
         spans = [range(*places.indices(units.tasks[i])) for i in numbers]
+        if places.step is not None and places.step < 0:  # as a step, one below 0 would mean a list
+            return [(self._list(np.array(span, np.int32)), column.LISTED, len(span)) for span in spans]
         return [(span.start, span.step, len(span)) for span in spans]
 
     def _listing(self, values: Ints | Ragged, n: int) -> list[tuple[int, int, int]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from simhw.core import packed as column
+from simhw.core.link import Link
 from simhw.core.packed import Packed
 from simhw.core.schedule import LONGEST, Schedule
 from simhw.errors import ScheduleError
@@ -51,12 +54,28 @@ def _refuse_wait(table: Schedule, packed: Packed, wait: NDArray[np.int64]) -> No
             f"schedule: {table.label(own)}: a wait names its tasks out of order, or one twice; "
             "wants each once, the first first"
         )
+    lanes, up_to = int(packed.units[own, column.LANES]), packed.up_to(wait)
+    wrong = np.flatnonzero((up_to < 1) | (up_to > lanes))
+    if wrong.size:
+        raise ScheduleError(
+            f"schedule: {table.task(own, int(tasks[wrong[0]]))}: {up_to[wrong[0]]} of its lanes wait; "
+            f"wants 1 to {lanes}"
+        )
     later = np.flatnonzero(others >= tasks)
     if own == of and later.size:
         task, for_task = (table.task(own, int(named[later[0]])) for named in (tasks, others))
         raise ScheduleError(
             f"schedule: {task}: waits for {for_task}; a task can wait only for earlier ones of its own unit"
         )
+
+
+def links_of(table: Schedule, links: Mapping[str, Link]) -> list[Link]:
+    """Return the links that a schedule names, in its order."""
+    for name in table.links:
+        if name not in links:
+            known = ", ".join(sorted(links)) or "none"
+            raise ScheduleError(f"schedule: no link {name!r}; known: {known}")
+    return [links[name] for name in table.links]
 
 
 def why_not(

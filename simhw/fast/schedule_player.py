@@ -16,7 +16,7 @@ UNIT, OF, EVENT, CAUSE, COUNT, AT, AT_STEP, ON, ON_STEP, UP_TO, UP_TO_STEP = ran
 WORKS, MOVES, GANGS = 0, 1, 2
 BEGUN, DONE = 0, 1
 LISTED = -1
-ENDED, STUCK, TOO_LONG, WRONG = 0, 1, 2, 3  # how it came out
+ENDED, TOO_LONG, WRONG = 0, 1, 2  # how it came out
 NEVER = np.int64((1 << 63) - 1)
 NO_TASK = np.uint64((1 << 64) - 1)
 
@@ -115,8 +115,6 @@ def play_schedule(units, declared, lists, cycles, lane_cycles, words, tasks, cha
             u = stack[height]
             stacked[u] = False
             is_mover = kind[u] == MOVES
-            if is_mover and asks[mover_of[u]] != NEVER:
-                continue
             lane0, width, task = lane_of[u], lanes[u], known[u]
             before, first, n_own = task, first_wait[u], first_wait[u + one] - first_wait[u]
             held[u] = NO_TASK
@@ -142,6 +140,8 @@ def play_schedule(units, declared, lists, cycles, lane_cycles, words, tasks, cha
                     i = n_met - one - back
                     w, until = met[i], ready[i]
                     to = charge[w]
+                    if up_to[w] < one or up_to[w] > lanes[u]:
+                        status = WRONG
                     for p in range(min(up_to[w], width)):
                         late = max(until - at[lane0 + p], 0)
                         charged[to + p] += late
@@ -234,8 +234,6 @@ def play_schedule(units, declared, lists, cycles, lane_cycles, words, tasks, cha
                 stack[height], stacked[reader] = reader, True
                 height += one
     came, went = known[:size].astype(np.int64), known[size:].astype(np.int64)
-    if status == ENDED and (went < units[:, TASKS]).any():
-        status = STUCK
-    if status == ENDED and (turn < often).any():  # a wait names tasks out of order, or none
+    if status == ENDED and (turn < often).any():  # a circle, or a wait names tasks out of order, or none
         status = WRONG
     return times, charged, busy, status, came, went
