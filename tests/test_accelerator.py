@@ -166,7 +166,10 @@ def test_a_mapping_of_layers_that_are_not_there_is_refused(trace: Trace) -> None
 
 def test_an_illegal_mapping_file_names_itself_and_the_layer(trace: Trace, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("name: mine\nlayers:\n  conv1: {m: 6, n: 1, e: 28, p: 60, q: 1, r: 1, t: 1}\n")
+    file.write_text(
+        "kind: mapping\nversion: 3\nname: mine\nvalues: 7\n"
+        "layers:\n  conv1: {m: 6, n: 1, e: 28, p: 60, q: 1, r: 1, t: 1}\n"
+    )
     with pytest.raises(MappingError) as error:
         simulate("eyeriss", trace, mapping=file)
     assert f"{file}: layers.conv1: p: 60 partial sums, the psum scratchpad holds 24" in error.value.faults

@@ -209,9 +209,12 @@ def test_every_section_lists_what_ships(command, section, name):
     assert name in command("list").out
 
 
-def test_list_has_tunings_and_the_recipes_of_both_commands(command):
-    tunings = {row["name"]: row for row in command("list", "tunings", "--json").json()}
-    assert tunings["lenet_digits-1"]["workload"] == "lenet_digits"
+def test_list_has_parameters_and_the_recipes_of_both_commands(command):
+    known = {row["name"]: row for row in command("list", "parameters", "--json").json()}
+    kinds = ("eyeriss-alexnet", "lenet_digits-1", "tolba_table2_case1")
+    assert [known[name]["kind"] for name in kinds] == ["mapping", "speculation", "coefficients"]
+    assert known["lenet_digits-1"]["workload"] == "lenet_digits"
+    assert known["lenet_digits-1"]["reached"].startswith("loss ")
     recipes = {row["name"]: row["for"] for row in command("list", "recipes", "--json").json()}
     assert (recipes["lenet_digits"], recipes["tolba_table2_case1"]) == ("tune", "train")
 
@@ -252,14 +255,14 @@ def test_an_unknown_section_is_named_with_the_nearest(command):
         2,
         [
             "list: unknown section 'workload'; did you mean 'workloads'? known: accelerators, components, "
-            "dataflows, papers, recipes, technologies, traces, transforms, tunings, workloads"
+            "dataflows, papers, parameters, recipes, technologies, traces, transforms, workloads"
         ],
     )
 
 
 def test_check_says_what_each_file_is(command, here, tiny):
     result().to_json(here / "r.json")
-    (here / "m.yaml").write_text("name: mine\ncites: me\nlayers:\n  conv1: {p: 1}\n")
+    (here / "m.yaml").write_text(MAPPING)
     (here / "prices.yaml").write_text(
         (Path(simhw.__file__).parent / "technology/tetris_45nm.yaml").read_text()
     )
@@ -354,6 +357,7 @@ def test_check_finds_pickles_nan_and_what_is_no_list(command, here):
 
 # What is written
 
+MAPPING = "kind: mapping\nversion: 3\nname: mine\nvalues: 1\nlayers:\n  conv1: {p: 1}\n"
 READ = "is a file that this command reads; wants another name to write to"
 
 
@@ -385,7 +389,7 @@ def test_no_output_takes_the_place_of_an_input_or_of_another(command, here, tiny
     (here / "t.safetensors").write_bytes(tiny.read_bytes())
     (here / "m.yaml").write_text((shipped("accelerators") / "eyeriss.yaml").read_text())
     (here / "link.yaml").symlink_to("m.yaml")
-    (here / "map.yaml").write_text("name: mine\ncites: me\nlayers:\n  conv1: {p: 1}\n")
+    (here / "map.yaml").write_text(MAPPING)
     (here / "tech.yaml").write_text((shipped("technology") / "tetris_45nm.yaml").read_text())
     (here / "own.py").write_text("")
     (here / "w.yaml").write_text(WORKLOAD)

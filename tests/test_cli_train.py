@@ -51,9 +51,7 @@ def test_train_prints_what_it_made_and_trace_takes_it(command):
     done = command("run", "eyeriss", "t.safetensors", "--json")
     assert [layer["output_matches"] for layer in json.loads(done.stdout)["layers"]] == [True] * 3
     assert command("check", "mine.yaml", "mine.npz", "t.safetensors").stdout == (
-        "mine.yaml: ok, recipe mine\n"
-        "mine.npz: ok, arrays of weights or data: fc1.coefficients, fc1.fit, fc2.coefficients, fc2.fit, ...\n"
-        "t.safetensors: ok, trace fc_64_32\n"
+        "mine.yaml: ok, recipe mine\nmine.npz: ok, coefficients mine\nt.safetensors: ok, trace fc_64_32\n"
     )
 
 
@@ -102,7 +100,7 @@ def test_resume_goes_on_from_a_checkpoint(command, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(sgd, "save_coefficients", killed)
+        patched.setattr(sgd, "coefficients_of", killed)
         broken = command("train", "mine.yaml", "-o", "mine.npz", "--images", 64)
     assert broken.exit_code == 130
     assert broken.stderr == (
@@ -147,8 +145,8 @@ def test_coefficients_of_another_network_are_one_line(command):
     done = command("trace", "lenet5_tolba", "--weights", "mine.npz", "-o", "t.safetensors")
     assert done.exit_code == 2
     assert done.stderr == (
-        "mine.npz: is of another network: it has coefficients of fc1, fc2, fc3, and this one's layers are "
-        "conv1, conv2, fc; name the workload it was made for, or its arrays after these layers\n"
+        "mine.npz: digests.network: made for another network, of fc_64_32, and not for lenet5_tolba; wants "
+        "coefficients of its own\n"
     )
 
 

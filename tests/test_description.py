@@ -13,8 +13,8 @@ from typing import Literal
 import pytest
 
 from simhw import core, shipped, technology
-from simhw.description import Description, load_accelerator, load_mapping, load_plugins
-from simhw.errors import DescriptionError, MappingError, PluginError
+from simhw.description import Description, load_accelerator, load_plugins
+from simhw.errors import DescriptionError, PluginError
 
 TOY = """\
 name: toy
@@ -515,64 +515,6 @@ def test_a_buffer_whose_filters_leave_no_room_is_refused():
         "--set components.glb.filter_kib=108: components.glb.filter_kib: wants less than size_kib, 108, so "
         "that inputs and sums have room; got 108"
     )
-
-
-@pytest.mark.parametrize("name", shipped.names("accelerators/mappings", ".yaml"))
-def test_shipped_mappings_are_right_and_cite_where_they_come_from(name):
-    mapping = load_mapping(name)
-    assert mapping["name"] == name
-    assert mapping["cites"]
-    assert mapping["layers"]
-
-
-# mappings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters(core.Spec):
-    m: core.Count
-    e: core.Count = 1
-
-
-def mapping_faults(file, parameters=None) -> list[str]:
-    with pytest.raises(MappingError) as refused:
-        load_mapping(file, parameters)
-    return [fault.replace(str(file), "map.yaml") for fault in refused.value.faults]
-
-
-def test_a_mapping_is_parameters_by_layer(tmp_path):
-    file = tmp_path / "map.yaml"
-    file.write_text("name: mine\nlayers:\n  conv1: {m: 96, e: 7}\n  conv2: {m: 64}\n")
-    expected = {"name": "mine", "cites": "", "layers": {"conv1": {"m": 96, "e": 7}, "conv2": {"m": 64}}}
-    assert load_mapping(file) == expected
-    assert load_mapping(str(file), Parameters) == expected
-    assert load_mapping(expected) == expected
-
-
-def test_faults_of_a_mapping_come_in_one_raise(tmp_path):
-    file = tmp_path / "map.yaml"
-    file.write_text("nam: x\nlayers:\n  conv1: {m: 0, e: 7k}\n  conv2: 3\n  conv2: {m: 1}\n")
-    assert mapping_faults(file) == [
-        "map.yaml:1: unknown field 'nam'; did you mean 'name'? known: cites, layers, name",
-        "map.yaml:1: name: is missing; wants a name",
-        "map.yaml:3: layers.conv1.m: wants a whole number of at least 1, got 0",
-        "map.yaml:3: layers.conv1.e: wants a whole number of at least 1, got '7k'",
-        "map.yaml:4: layers.conv2: wants a mapping of parameters (m: 96), got 3",
-        "map.yaml:5: layers.conv2: is given twice, first on line 4; keep one",
-    ]
-    file.write_text("name: x\n")
-    assert mapping_faults(file) == [
-        "map.yaml:1: layers: is missing; wants a mapping of layers (conv1: {m: 96, …})"
-    ]
-
-
-def test_a_mapping_is_held_to_the_parameters_of_its_dataflow(tmp_path):
-    file = tmp_path / "map.yaml"
-    file.write_text("name: x\nlayers:\n  conv1: {mm: 3}\n")
-    assert mapping_faults(file, Parameters) == [
-        "map.yaml:3: layers.conv1: unknown field 'mm'; did you mean 'm'? known: e, m",
-        "map.yaml:3: layers.conv1.m: is missing; wants a whole number of at least 1",
-    ]
 
 
 # plug-ins

@@ -147,7 +147,7 @@ def test_what_reordering_costs_in_storage_is_told_by_transform_and_layer() -> No
 def test_a_tuning_needs_a_machine_that_predicts() -> None:
     with pytest.raises(
         DescriptionError,
-        match=r"^tuning: eyeriss predicts nothing; wants an accelerator with "
+        match=r"^tuning: eyeriss takes no tuning; wants an accelerator with "
         r"transforms: {speculation: {}}$",
     ):
         simulate("eyeriss", TRACE, tuning=TUNING)

@@ -182,16 +182,16 @@ def test_with_wider_words_it_multiplies_the_wide_weights(workload, written):
 @pytest.mark.parametrize(
     ("change", "faults"),
     [
-        ({"without": ("conv.fit",)}, ["conv.fit: is missing; wants conv.coefficients and conv.fit"]),
+        ({"without": ("conv.fit",)}, ["layers.conv.fit: is missing; wants an array of numbers"]),
         ({"without": ("fc.coefficients",)},
-         ["fc.coefficients: is missing; wants fc.coefficients and fc.fit"]),
+         ["layers.fc.coefficients: is missing; wants an array of numbers"]),
         ({"conv__weight": np.zeros((4, 2, 3, 3))},
          ["conv.weight: stands beside its coefficients; wants the one or the other"]),
         ({"conv__fit": np.array([4, 8, 7, 9], np.int32), "fc__fit": np.array([1, 8, 1, 1, 1], np.int32)},
-         ["conv.fit: N_w: is 4; a 3x3 kernel wants 3, a row, or 9, the whole kernel",
-          "fc.fit: N_w: is 1; a quadratic fit wants at least 3 weights a group"]),
+         ["layers.conv.fit: N_w: is 4; a 3x3 kernel wants 3, a row, or 9, the whole kernel",
+          "layers.fc.fit: N_w: is 1; a quadratic fit wants at least 3 weights a group"]),
         ({"conv__coefficients": np.zeros((4, 5, 2), np.int8)},
-         ["conv.coefficients: has shape [4, 5, 2]; wants [4, 6, 2]"]),
+         ["layers.conv.coefficients: has shape [4, 5, 2]; wants [4, 6, 2]"]),
     ],
 )  # fmt: skip
 def test_a_file_of_wrong_coefficients_is_refused_with_every_fault(workload, written, load, change, faults):

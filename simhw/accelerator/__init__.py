@@ -67,11 +67,8 @@ def simulate(
     description = load_accelerator(accelerator, overrides=overrides)
     source = trace if isinstance(trace, Trace) else Trace.load(trace)
     run = Run(description, source, engine, values, log)
-    given = _given(run.dataflow, description, source, tuning, parameters)
-    if "mapping" in given:
-        if mapping is not None:
-            raise ParameterError(f"{given['mapping'].where}: is a second mapping; wants one at most")
-        mapping = given.pop("mapping")
+    given = _given(run.dataflow, description, source, mapping, tuning, parameters)
+    mapping = given.pop("mapping", mapping)
     transforms = {
         kind: (transform, given.get(transform.PARAMETERS or ""))
         for kind, transform in core.transforms_of(description.transforms).items()
@@ -184,6 +181,7 @@ def _given(
     dataflow: Dataflow,
     description: Description,
     trace: Trace,
+    mapping: MappingSource | None,
     tuning: str | Path | Parameters | None,
     parameters: Sequence[str | Path | Parameters],
 ) -> dict[str, Parameters]:
@@ -199,7 +197,7 @@ def _given(
         assert kind is not None  # or it was loaded
         if kind != "mapping":
             _refuse_useless(dataflow, description, kind)
-        if kind in found:
+        if kind in found or (kind == "mapping" and mapping is not None):
             raise ParameterError(f"{_named(one)}: is a second {kinds[kind].NOUN}; wants one at most")
         found[kind] = load(own, kind, trace)
     return found

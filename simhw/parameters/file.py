@@ -93,7 +93,7 @@ def count(layers: Any) -> int:
         return sum(count(value) for value in layers.values())
     if isinstance(layers, list | tuple):
         return sum(count(value) for value in layers)
-    return layers.size if isinstance(layers, np.ndarray) else 1
+    return layers.size if isinstance(layers, np.ndarray) else int(layers is not None)
 
 
 def digest_of(layers: Mapping[str, Any]) -> str:

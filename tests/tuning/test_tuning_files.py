@@ -147,8 +147,15 @@ def test_every_fault_of_a_file_has_its_line(faults_of, tuning):
         f"{groups}.groups[0]: wants a whole number of at least 1, got 0",
         f"{groups}.groups[1]: wants a whole number of at least 1, got 2.5",
         f"{groups}.groups[2]: wants a whole number of at least 1, got True",
-        f"{groups}.groups: 5 given beside 6 thresholds; wants one of each for each filter",
     ]  # fmt: skip
+
+
+def test_thresholds_and_groups_go_together(faults_of, tuning):
+    line = line_of(tuning, "conv1:") + 2
+    assert faults_of(("groups: [4, 1, 2,", "groups: [4, 1,")) == [
+        f"mine.yaml:{line}: layers.conv1.groups: 5 given beside 6 thresholds; wants one of each for each "
+        "filter"
+    ]
 
 
 def test_a_file_of_another_kind_is_refused_at_once(faults_of):
