@@ -15,7 +15,7 @@ from simhw.reference.fitted import LayerFit
 from simhw.reference.fold import fuse
 from simhw.trace import Trace
 from simhw.training.recipe import load_recipe
-from simhw.training.sgd import Training, load_sets, save_coefficients
+from simhw.training.sgd import Training, coefficients_of, load_sets
 from simhw.transforms import fit_groups
 from simhw.transforms.layer_fits import FitPlan, parse
 from simhw.workload import export, load_params, load_workload
@@ -98,7 +98,7 @@ def test_the_fit_of_a_file_is_the_fit_after_a_training(here):
     recipe = load_recipe(here / "r.yaml")
     training = Training(recipe, load_sets(recipe, "digits", 200))
     training.epoch()
-    save_coefficients(here / "c.npz", training)
+    coefficients_of(training).save(here / "c.npz")
     np.savez(here / "w.npz", **{k.removesuffix("s"): x for k, x in training.state.params.items()})
     one = export(recipe.workload, images=2, weights="c.npz")
     other = export(recipe.workload, images=2, weights="w.npz", fit=parse(["fc1=linear:24"]))
