@@ -31,7 +31,7 @@ class Player:
 
     def __init__(self, table: Schedule, links: Mapping[str, Link]) -> None:
         self.table, self.packed, self.sim = table, table.packed(), Simulation()
-        self.links = links_of(table, links)
+        self.links: Any = links_of(table, links)
         self.busy = [0] * len(self.links)
         self.events: Any = [[Event(self.sim) for _ in range(self.packed.tasks)] for _ in ("begun", "done")]
         self.times = np.zeros((4, self.packed.tasks), np.int64)  # begun, done, and of a transfer served, left

@@ -293,7 +293,7 @@ class Schedule:
         if self._by_name.get(other.name) is not other:
             raise ScheduleError(f"schedule: {own.name} waits for {other.name}, which is of another schedule")
         others = range(other.size) if event.numbers is None else np.atleast_1d(event.numbers).tolist()
-        if min(others) < 0 or max(others) >= other.size:
+        if min(others, default=0) < 0 or max(others, default=-1) >= other.size:
             wrong = next(number for number in others if not 0 <= number < other.size)
             raise ScheduleError(
                 f"schedule: {own.name} waits for unit {wrong} of {other.name}, "
@@ -337,7 +337,7 @@ class Schedule:
         if not isinstance(places, slice):
             return self._listing(places, len(numbers))
         spans = [range(*places.indices(units.tasks[i])) for i in numbers]
-        if places.step is not None and places.step < 0:  # as a step, one below 0 would mean a list
+        if spans and spans[0].step < 0:  # as a step, one below 0 would mean a list
             return [(self._list(np.array(span, np.int32)), column.LISTED, len(span)) for span in spans]
         return [(span.start, span.step, len(span)) for span in spans]
 

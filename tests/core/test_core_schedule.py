@@ -575,6 +575,10 @@ def test_a_circle_of_waits_is_named_with_its_tasks():
             "schedule: 3 of c wait for 2 of d; wants as many, or one",
         ),
         (
+            lambda table, a, b: a.wait(table.workers("c", np.ones((0, 1))).done),
+            "schedule: 1 of a wait for 0 of c; wants as many, or one",
+        ),
+        (
             lambda table, a, b: a.wait(Schedule().worker("else", [1]).done),
             "schedule: a waits for else, which is of another schedule",
         ),
