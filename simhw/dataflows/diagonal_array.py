@@ -254,13 +254,14 @@ class DiagonalArray(core.Dataflow):
         ends = np.flatnonzero(work.results)  # blocks that end a tile
         starts = np.concatenate([[0], ends[:-1] + 1])
         # in the order of what they follow: load b + 2 and then outputs b follow block b
-        after = np.concatenate([blocks - 2, ends])
-        errands = np.lexsort((np.repeat([0, 1], [len(blocks), len(ends)]), after))
-        place = np.argsort(errands)
-        loads, leaves = place[: len(blocks)], place[len(blocks) :]
-        words = np.concatenate([work.loads, work.results[ends]])[errands]
-        blocks_moved = table.mover("blocks", "dram", words, writes=errands >= len(blocks))
-        array = table.worker("pes", [*work.works.tolist(), 0], doing="block")
+        loads = blocks + np.searchsorted(ends, blocks - 2)
+        leaves = np.arange(len(ends)) + np.minimum(ends + 3, len(blocks))
+        words: Counts = np.zeros(len(blocks) + len(ends), np.int64)
+        words[loads], words[leaves] = work.loads, work.results[ends]
+        writes = np.zeros(len(words), np.bool_)
+        writes[leaves] = True
+        blocks_moved = table.mover("blocks", "dram", words, writes=writes)
+        array = table.worker("pes", np.append(work.works, 0), doing="block")
         # tiles drain side by side where they are shorter than that takes: so many at most, in turn
         tiles = len(ends)
         shortest = int(np.add.reduceat(work.works, starts).min())
