@@ -933,3 +933,16 @@ def test_the_public_api_is_what_it_says(tiny):
     assert simhw.plot(made, kind="cycles").axes
     with pytest.raises(AttributeError, match=r"^module 'simhw' has no attribute 'nope'$"):
         _ = simhw.nope
+
+
+def test_run_takes_parameters_of_any_kind(command, here):
+    assert command("map", "snapea", "lenet_digits", "-o", "m.yaml").code == 0
+    given = ("--parameters", "lenet_digits-2", "--parameters", "m.yaml", "--json")
+    one = command("run", "snapea", "lenet_digits", *given).json()
+    other = command("run", "snapea", "lenet_digits", "--tuning", "lenet_digits-2", "--json").json()
+    assert one["totals"] == other["totals"]
+    assert one["digests"]["tuning"] == other["digests"]["tuning"]
+    twice = command("run", "snapea", "lenet_digits", "--mapping", "m.yaml", "--parameters", "m.yaml")
+    assert (twice.code, twice.err) == (2, ["m.yaml: is a second mapping; wants one at most"])
+    read = command("run", "snapea", "lenet_digits", "--parameters", "m.yaml", "-o", "m.yaml")
+    assert (read.code, read.err[-1]) == (2, f"m.yaml: {READ}")

@@ -63,7 +63,8 @@ class Parameters:
             "reached": self.reached, "made": self.made, "layers": layers,
         }  # fmt: skip
         optional = ("cites", "workload", "recipe", "reached", "made")
-        return {name: _plain(value) for name, value in said.items() if value or name not in optional}
+        kept = {name: value for name, value in said.items() if value or name not in optional}
+        return {name: value if name == "layers" else _plain(value) for name, value in kept.items()}
 
     def to_yaml(self) -> str:
         """Return the text of its file."""
@@ -92,7 +93,7 @@ def count(layers: Any) -> int:
     if isinstance(layers, Mapping):
         return sum(count(value) for value in layers.values())
     if isinstance(layers, list | tuple):
-        return sum(count(value) for value in layers)
+        return len(layers) if _is_flat(layers) else sum(count(value) for value in layers)
     return layers.size if isinstance(layers, np.ndarray) else int(layers is not None)
 
 
@@ -105,7 +106,7 @@ def _told(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _told(one) for name, one in value.items() if one is not None}
     if isinstance(value, list | tuple):
-        return [_told(one) for one in value]
+        return value if _is_flat(value) else [_told(one) for one in value]
     if isinstance(value, np.ndarray):
         content = np.ascontiguousarray(value)
         return [list(value.shape), value.dtype.str, hashlib.sha256(content.data).hexdigest()]
@@ -117,4 +118,11 @@ def _plain(value: Any) -> Any:
         return _plain(value.to_dict())
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return list(value) if _is_flat(value) else [_plain(one) for one in value]
+    return value
+
+
+def _is_flat(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds numbers alone, thousands of them often: it is then taken as a whole."""
+    return set(map(type, values)) <= {int, float}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from simhw import core, shipped
 from simhw.accelerator import plan_mapping, simulate
@@ -297,6 +299,36 @@ def test_what_a_machine_has_no_use_for_is_refused(trace, given, error, fault):
 def test_a_second_mapping_is_refused(trace):
     with pytest.raises(ParameterError, match=r"eyeriss-alexnet: is a second mapping; wants one at most$"):
         simulate("eyeriss", trace, mapping="eyeriss-alexnet", parameters=["eyeriss-alexnet"])
+
+
+# what the page shows
+
+
+def blocks() -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "parameters.md").read_text("utf-8")
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", page, re.M)]
+
+
+def test_the_commands_of_the_page_work(here):
+    from simhw.cli import app
+
+    commands = [line.partition("#")[0].split() for line in blocks()[0].splitlines() if line.strip()]
+    assert len(commands) == 7
+    for _, *words in commands:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (words, done.output)
+
+
+def test_the_kind_that_the_page_shows_is_one(monkeypatch, trace):
+    monkeypatch.setattr("simhw.core.parameters._PARAMETERS", parameter_kinds())
+    code = compile(blocks()[-1], "parameters.md", "exec", dont_inherit=True)
+    exec(code, {"core": core, "dataclass": dataclass, "__name__": "page"})
+    own = parameter_kinds()["voltages"].Layer
+    given = Parameters(
+        kind="voltages", name="low", workload=TRACE, digests={"network": trace.digests["network"]},
+        layers={"conv1": own(volts=1.2), "conv2": own(volts=1.5)},
+    )  # fmt: skip
+    assert refusal(given, network=trace) == ["low: layers.conv2.volts: is 1.5; wants at most 1.35"]
 
 
 # a kind of one's own
