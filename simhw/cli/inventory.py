@@ -408,7 +408,9 @@ def _arrays(path: Path) -> str:
             faults += _array_faults(path, name, read)
     if faults:
         raise SimhwError(faults)
-    return f"of weights or data: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+    old = any(name.endswith(".coefficients") for name in names)
+    told = "; coefficients without the header that simhw train writes" if old else ""
+    return f"of weights or data: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}{told}"
 
 
 def _array_faults(path: Path, name: str, read: Callable[[str], np.ndarray]) -> list[str]:

@@ -20,7 +20,7 @@ class ParameterKind:
     """
 
     KIND: ClassVar[str] = ""
-    NOUN: ClassVar[str] = ""  # what messages call such a file: tuning
+    NOUN: ClassVar[str] = "parameters"  # what messages call such a file: tuning
     ERROR: ClassVar[type[SimhwError]] = ParameterError
     SUFFIX: ClassVar[str] = ".yaml"  # or .npz, where values are arrays
     DIGESTS: ClassVar[tuple[str, ...]] = ("network",)  # that a file of this kind must have
@@ -32,7 +32,8 @@ class ParameterKind:
         super().__init_subclass__(**rest)
         if kind:
             register(_PARAMETERS, cls, kind)
-            cls.NOUN = cls.NOUN or kind  # pyright: ignore[reportConstantRedefinition]
+            if "NOUN" not in vars(cls):
+                cls.NOUN = kind  # pyright: ignore[reportConstantRedefinition]
 
     @classmethod
     def a_file(cls) -> str:
@@ -40,11 +41,8 @@ class ParameterKind:
         return cls.NOUN if cls.NOUN.endswith("s") else f"a {cls.NOUN}"
 
     @classmethod
-    def older_form(cls, document: Document) -> str | None:
-        """Return what is to be done with a file that is not of today's form, or None.
-
-        The text of a fault: place, what it is, what would do.
-        """
+    def older_form(cls, document: Document) -> tuple[Place, str] | None:
+        """Return the fault of a file that is not of today's form: its place, what it is and what would do."""
         return None
 
     @classmethod

@@ -6,10 +6,10 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,16 +31,8 @@ EDITED = (
 )
 
 
-class Arrays(Protocol):
-    """Arrays by name, such as those of an .npz."""
-
-    names: tuple[str, ...]
-
-    def __contains__(self, name: str) -> bool: ...
-    def __getitem__(self, name: str) -> np.ndarray: ...
-
-
 Mappings = Annotated[dict[str, Any], core.Wants("a mapping")]
+Digest = Annotated[str, Field(min_length=1), core.Wants("a SHA-256 in hex")]
 Values = Annotated[int, Field(strict=True, ge=0), core.Wants("a whole number of at least 0", any_size=True)]
 
 
@@ -57,6 +49,15 @@ class Head(core.Spec):
     recipe: Mappings = field(default_factory=dict[str, Any])
     reached: Mappings = field(default_factory=dict[str, Any])
     made: Mappings = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests(core.Spec):
+    """Of the network, of its weights, and of what the file says of layers."""
+
+    network: Digest = "-"
+    weights: Digest = "-"
+    layers: Digest = "-"
 
 
 def folder_of(kind: str) -> str:
@@ -96,50 +97,46 @@ def load(
     does, they are held against that: whether they were made for it, and whether every layer takes them.
     """
     source: Path | None = None
-    error = ParameterError if kind is None else parameter_kinds()[kind].ERROR
+    asked = ParameterKind if kind is None else parameter_kinds()[kind]
     if isinstance(given, Parameters):
         source = given.source
-        document = Document(given.where, error, given.to_dict())
+        document = Document(given.where, asked.ERROR, given.to_dict())
     elif isinstance(given, Mapping):
-        noun = "parameters" if kind is None else parameter_kinds()[kind].NOUN
-        document = Document(noun, error, copy.deepcopy(dict(given)))
+        document = Document(asked.NOUN, asked.ERROR, copy.deepcopy(dict(given)))
     else:
         source = find(given, kind)
         if source.suffix == ".npz":
-            return load_arrays(Npz(source, error), source, kind, network)
-        wants = "parameters" if kind is None else parameter_kinds()[kind].a_file()
-        document = read(source, error, wants)
+            return load_arrays(Npz(source, asked.ERROR), source, kind, network)
+        document = read(source, asked.ERROR, asked.a_file())
     return _checked(document, source, kind, network)
 
 
-def load_arrays(arrays: Arrays, source: Path, kind: str | None = None, network: Any = None) -> Parameters:
-    """Return the parameters whose values are the arrays of an opened file.
+def load_arrays(arrays: Any, source: Path, kind: str | None = None, network: Any = None) -> Parameters:
+    """Return the parameters whose values are the arrays of an opened file, by `names`.
 
     One without a header is of the form that files had before there was one, and says nothing of its
     network; it is taken only where its `kind` is known.
     """
-    error = ParameterError if kind is None else parameter_kinds()[kind].ERROR
+    asked = ParameterKind if kind is None else parameter_kinds()[kind]
     layers: dict[str, dict[str, np.ndarray]] = {}
-    own = None if kind is None else reading.names(parameter_kinds()[kind].Layer)
     for name in arrays.names:
         layer, _, part = name.rpartition(".")
-        if name != HEADER and (own is None or part in own):
+        if name != HEADER and (kind is None or part in reading.names(asked.Layer)):
             layers.setdefault(layer, {})[part] = arrays[name]
     if HEADER in arrays:
-        document = parse(arrays[HEADER].tobytes().decode(errors="replace"), str(source), error)
+        document = parse(arrays[HEADER].tobytes().decode(errors="replace"), str(source), asked.ERROR)
         document.lines.clear()  # those of a header that nobody wrote by hand
         if not isinstance(document.value, dict):
-            raise error(f"{source}: its header is no mapping; copy the file again")
+            raise asked.ERROR(f"{source}: its header is no mapping; copy the file again")
+        document.value["layers"] = layers
     elif kind is None:
-        raise error(f"{source}: has no header that says what its arrays are; wants a parameter file")
+        raise asked.ERROR(f"{source}: has no header that says what its arrays are; wants a parameter file")
     else:
-        required = reading.required(parameter_kinds()[kind].Layer)
+        required = reading.required(asked.Layer)
         layers = {name: held for name, held in layers.items() if not required.isdisjoint(held)}
         head = {"kind": kind, "version": VERSION, "name": source.stem, "values": count(layers)}
-        document = Document(str(source), error, {**head, "layers": layers})
-        return _checked(document, source, kind, network, bare=True)
-    document.value["layers"] = layers
-    return _checked(document, source, kind, network)
+        document = Document(str(source), asked.ERROR, {**head, "layers": layers})
+    return _checked(document, source, kind, network, bare=HEADER not in arrays)
 
 
 def digests_of(network: Any) -> dict[str, str]:
@@ -162,18 +159,15 @@ def of_another(given: Parameters, network: Any) -> str | None:
 
 
 def _checked(
-    document: Document,
-    source: Path | None,
-    kind: str | None,
-    network: Any,
-    bare: bool = False,
+    document: Document, source: Path | None, kind: str | None, network: Any, bare: bool = False
 ) -> Parameters:
-    given = document.value
-    own = _kind_of(document, kind)
+    """Return what a document says; a `bare` one need not say which network it is for."""
+    given, own = document.value, _kind_of(document, kind)
     old = own.older_form(document)
     if old is not None:
-        raise own.ERROR(f"{document.file}{_line(document, 'version')}: {old}")
-    layers = _check_form(document, own, bare)
+        document.fault(*old)
+        document.finish()
+    layers = _check_form(document, own, () if bare else own.DIGESTS)
     if network is not None and not document.is_faulty:
         _check_against(document, own, layers, network)
     if not document.is_faulty:
@@ -188,62 +182,49 @@ def _checked(
     )
 
 
-def _line(document: Document, field: str) -> str:
-    line = document.line((field,) if field in document.value else ())
-    return f":{line}" if line else ""
-
-
 def _kind_of(document: Document, kind: str | None) -> type[ParameterKind]:
     """Return the kind that a file is of; one of another kind than was asked for ends here."""
-    kinds, said = parameter_kinds(), document.value.get("kind")
-    if kind is not None:
-        if said not in (None, kind):
-            document.fault(("kind",), f"wants {kind!r}, got {show(said)}")
-            document.finish()
-        return kinds[kind]
+    kinds, said = parameter_kinds(), document.value.get("kind", kind)
     if said is None:
         document.fault(("kind",), f"is missing; known: {', '.join(kinds)}")
+    elif kind is not None and said != kind:
+        document.fault(("kind",), f"wants {kind!r}, got {show(said)}")
     elif not isinstance(said, str) or said not in kinds:
         document.fault(("kind",), f"unknown kind {show(said)}{did_you_mean(said, kinds)}")
+    else:
+        return kinds[said]
     document.finish()
-    return kinds[str(said)]
+    raise AssertionError("a fault was found")
 
 
-def _check_form(document: Document, kind: type[ParameterKind], bare: bool) -> dict[str, Any]:
-    """Look at all that needs no network; return what the kind makes of each layer.
-
-    A `bare` file need not say which network it is for.
-    """
+def _check_form(document: Document, kind: type[ParameterKind], digests: Sequence[str]) -> dict[str, Any]:
+    """Look at all that needs no network; return what the kind makes of each layer."""
     given = document.value
-    head = {name: value for name, value in given.items() if name not in ("digests", "layers")}
-    if "kind" not in head:
-        document.fault(("kind",), f"is missing; wants {kind.KIND!r}")
-        head["kind"] = kind.KIND
-    if "values" not in head:
-        held = count(given.get("layers", {}))
-        document.fault(("values",), f"is missing; wants how many values the layers hold: {held}")
-        head["values"] = held
-    reading.check(document, (), Head, head, also=("digests", "layers"))
-    wanted = () if bare else kind.DIGESTS
-    if wanted and "workload" not in given:
-        document.fault(("workload",), "is missing; wants the name of the network")
-    if wanted and "digests" not in given:
-        document.fault(("digests",), f"is missing; wants a mapping of digests ({', '.join(wanted)})")
-    elif "digests" in given:
-        digests = document.mapping(("digests",), "a mapping of digests")
-        document.unknown_fields(("digests",), ("network", "weights", "layers"))
-        for name in dict.fromkeys((*wanted, *digests)) if isinstance(given["digests"], dict) else ():
-            value = digests.get(name)
-            if not isinstance(value, str) or not value.strip():
-                document.fault(("digests", name), f"wants a SHA-256 in hex, got {show(value)}")
-    if "layers" not in given:
-        document.fault(("layers",), f"is missing; wants {LAYERS}")
-        return {}
-    kind.check_head(document)
-    read = {
-        name: kind.read_layer(document, ("layers", name)) for name in document.mapping(("layers",), LAYERS)
+    missing = {
+        "kind": f"{kind.KIND!r}",
+        "values": f"how many values the layers hold: {count(given.get('layers', {}))}",
+        "layers": LAYERS,
     }
-    return {name: own for name, own in read.items() if own is not None}
+    if digests:
+        missing |= {
+            "workload": "the name of the network",
+            "digests": f"a mapping of digests ({', '.join(digests)})",
+        }
+    missing = {name: wants for name, wants in missing.items() if name not in given}
+    for name, wants in missing.items():
+        document.fault((name,), f"is missing; wants {wants}")
+    stand_ins = {"kind": kind.KIND, "values": 0, "workload": ""}  # for those of which that was said
+    head = {name: value for name, value in given.items() if name not in ("digests", "layers")}
+    head |= {name: value for name, value in stand_ins.items() if name in missing}
+    reading.check(document, (), Head, head, also=("digests", "layers"))
+    if "digests" in given:
+        of = document.mapping(("digests",), "a mapping of digests")
+        wanted = dict.fromkeys(digests) if isinstance(given["digests"], dict) else {}
+        reading.check(document, ("digests",), Digests, {**wanted, **of})
+    kind.check_head(document)
+    named = document.mapping(("layers",), LAYERS) if "layers" in given else ()
+    layers = {name: kind.read_layer(document, ("layers", name)) for name in named}
+    return {name: own for name, own in layers.items() if own is not None}
 
 
 def _check_whole(document: Document, kind: type[ParameterKind], layers: Mapping[str, Any]) -> None:

@@ -23,11 +23,12 @@ class Mapping(ParameterKind, kind="mapping"):
     MAKE = "simhw map"
 
     @classmethod
-    def older_form(cls, document: Document) -> str | None:
-        if "kind" in document.value or "version" in document.value or "layers" not in document.value:
+    def older_form(cls, document: Document) -> tuple[Place, str] | None:
+        given = document.value
+        if "kind" in given or "version" in given or "layers" not in given:
             return None
-        values = count(document.value["layers"])
-        return (
+        values = count(given["layers"])
+        return (), (
             f"is a mapping of an older form, without kind and version; make it again with '{cls.MAKE}', or "
             f"write 'kind: mapping', 'version: {VERSION}' and 'values: {values}' above its layers"
         )

@@ -17,7 +17,7 @@ from simhw import core
 from simhw.core import reading
 from simhw.core.parameters import ParameterKind
 from simhw.errors import DescriptionError, TuningError
-from simhw.parameters.file import VERSION
+from simhw.parameters.file import VERSION, count
 from simhw.transforms import speculation
 from simhw.yamlfile import Document, Place
 
@@ -99,19 +99,16 @@ class Speculation(ParameterKind, kind="speculation"):
     Layer = Filters
 
     @classmethod
-    def older_form(cls, document: Document) -> str | None:
-        given = document.value
+    def older_form(cls, document: Document) -> tuple[Place, str] | None:
+        given, version = document.value, document.value.get("version")
         if "optimize" in given and "layers" not in given:
-            return "is a recipe of tunings; wants a tuning, which simhw tune makes of it"
-        version = given.get("version")
+            return (), "is a recipe of tunings; wants a tuning, which simhw tune makes of it"
         if type(version) is not int or not 0 < version < VERSION:
             return None
-        layers = given.get("layers")
-        own = [one for one in layers.values() if isinstance(one, dict)] if isinstance(layers, dict) else []
-        values = 2 * sum(len(one["groups"]) for one in own if isinstance(one.get("groups"), list))
-        return (
-            f"version: is {version}, of tunings alone; wants {VERSION}: make it again with '{cls.MAKE}', or "
-            f"write {VERSION}, 'values: {values}' in place of filters if it is whole, and no digests.layers"
+        values = count(given.get("layers", {}))
+        return ("version",), (
+            f"is {version}, of tunings alone; wants {VERSION}: make it again with '{cls.MAKE}', or write "
+            f"{VERSION}, 'values: {values}' in place of filters if it is whole, and no digests.layers"
         )
 
     @classmethod

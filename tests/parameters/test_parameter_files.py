@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from simhw import core, shipped
 from simhw.accelerator import plan_mapping, simulate
+from simhw.cli import app
 from simhw.core.parameters import parameter_kinds
 from simhw.errors import DescriptionError, MappingError, ParameterError, SimhwError, WorkloadError
 from simhw.parameters import Parameters, digests_of, find, folder_of, load, names
@@ -230,6 +231,8 @@ def test_coefficients_without_a_header_are_taken_where_weights_are_and_not_for_a
     assert refusal("old.npz") == [
         "old.npz: has no header that says what its arrays are; wants a parameter file"
     ]
+    told = CliRunner().invoke(app, ["check", "old.npz"]).output
+    assert told.endswith("; coefficients without the header that simhw train writes\n")
     workload = load_workload("fc_64_32")
     for weights in ("old.npz", find("tolba_table2_case3"), "tolba_table2_case3"):
         made = export(workload, weights=weights, data="synthetic")
@@ -310,8 +313,6 @@ def blocks() -> list[str]:
 
 
 def test_the_commands_of_the_page_work(here):
-    from simhw.cli import app
-
     commands = [line.partition("#")[0].split() for line in blocks()[0].splitlines() if line.strip()]
     assert len(commands) == 7
     for _, *words in commands:
