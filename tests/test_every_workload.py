@@ -19,7 +19,8 @@ SMALL = [
     "lenet_300_100",
     "lenet_digits",
 ]
-LARGE = sorted(set(shipped.names("workloads", ".yaml")) - set(SMALL))
+OF_STREAMS = {"image_filters"}  # which no machine that ships takes
+LARGE = sorted(set(shipped.names("workloads", ".yaml")) - set(SMALL) - OF_STREAMS)
 
 
 def assert_runs(name: str) -> None:

@@ -24,22 +24,23 @@ FOR_ALL = {"errors", "shipped", "files", "yamlfile"}
 EVERY_ROOM_BUT_CLI = {
     "accelerator", "bench", "comparison", "components", "core", "dataflows", "description", "energy", "fast",
     "imports", "mapping", "papers", "parameters", "play", "reference", "reports", "result", "shapes",
-    "stepped", "sweeps", "technology", "trace", "training", "transforms", "tuning", "workload",
+    "stepped", "stream", "sweeps", "technology", "trace", "training", "transforms", "tuning", "workload",
 }  # fmt: skip
 ABOVE_TUNING = EVERY_ROOM_BUT_CLI - {"training", "tuning", "reports", "sweeps", "papers", "bench"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "shapes": set(),
+    "stream": set(),
     "shipped": set(),
     "files": set(),
     "yamlfile": set(),
     "fast": set(),
-    "core": {"shapes"},
-    "reference": {"shapes"},
-    "trace": {"shapes"},
-    "workload": {"shapes", "trace", "reference", "parameters"},
-    "imports": {"shapes", "trace", "reference", "workload"},
+    "core": {"shapes", "stream"},
+    "reference": {"shapes", "stream"},
+    "trace": {"shapes", "stream"},
+    "workload": {"shapes", "stream", "trace", "reference", "parameters"},
+    "imports": {"shapes", "stream", "trace", "reference", "workload"},
     "transforms": {"core", "shapes", "fast", "reference", "trace"},
     "parameters": {"core", "reference", "transforms"},
     "components": {"core", "fast"},
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "comparison": {"result"},
     "accelerator": {
         "shapes", "core", "description", "trace", "reference", "transforms", "parameters", "result", "energy",
-        "technology", "play",
+        "technology", "play", "stream",
     },
     "training": {"shapes", "fast", "reference", "trace", "workload", "transforms", "parameters"},
     "tuning": ABOVE_TUNING,

@@ -68,7 +68,8 @@ def test_every_layer_and_what_it_reads_is_in_the_trace(network, format, tmp_path
     trace = export(network, images=3, format=format)
     assert [layer.name for layer in trace.layers] == ["conv1", "left", "fc1"]
     assert [layer.activation for layer in trace.layers] == ["relu", "relu6", None]
-    assert trace.not_layers == (
+    beside = trace.nodes_beside(layer.name for layer in trace.layers)
+    assert tuple((node["name"], node["op"]) for node in beside) == (
         ("right", "maxpool"), ("sum", "add"), ("both", "concat"), ("pool", "avgpool"), ("flatten", "flatten"),
         ("squash", "sigmoid"),
     )  # fmt: skip

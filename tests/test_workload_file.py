@@ -55,7 +55,7 @@ ATTRS = "activation, bias, dilation, groups, input, kernel, name, out_channels, 
     [
         # misspelt and unknown
         ("kernel: 3", "kernle: 3", f"net.yaml:4: layers.conv1: unknown field 'kernle'; did you mean 'kernel'? known: {ATTRS}"),
-        ("type: conv", "type: convv", "net.yaml:4: layers.conv1.type: unknown type 'convv'; did you mean 'conv'? known: add, avgpool, batchnorm, concat, conv, flatten, globalavgpool, linear, lrn, maxpool, relu, relu6, sigmoid, softmax, subsample_pad"),
+        ("type: conv", "type: convv", "net.yaml:4: layers.conv1.type: unknown type 'convv'; did you mean 'conv'? known: add, avgpool, batchnorm, concat, conv, elementwise, flatten, globalavgpool, linear, lrn, maxpool, relu, relu6, sigmoid, softmax, subsample_pad"),
         ("input: {channels", "inptu: {channels", "net.yaml:2: unknown field 'inptu'; did you mean 'input'? known: cites, data, input, layers, name, notes, weights"),
         ("kernel: 2, stride", "input: conv2, kernel: 2, stride", "net.yaml:5: layers.pool1: reads 'conv2', which no node makes; did you mean 'conv1'? known: conv1, fc1, flatten, input, pool1"),
         ("channels: 1", "chanels: 1", "net.yaml:2: input: unknown field 'chanels'; did you mean 'channels'? known: channels, height, width"),

@@ -34,6 +34,7 @@ TOTALS = {
     "mobilenet_v2": (300_774_272, 3_504_872),  # Sandler et al.: 300 M products; 3.50 M parameters
     "mobilenet_v2_cifar10": (55_021_952, 3_504_872 - 990 * (1280 + 1)),  # ten classes for a thousand
     "mobilenet_v2_cifar32": (91_154_944, 2_296_922),  # Akhlaghi, Table 5.1: 2,296,922
+    "image_filters": (28 * 28 * (4 + 5 + 10), 0),  # mul and mac of Roberts, sharpen and Sobel
     "ds_cnn_l_kws": (28_327_812, 416_772),  # from its layers, see below
 }
 

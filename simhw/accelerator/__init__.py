@@ -12,7 +12,7 @@ from typing import Any
 
 import simhw
 from simhw import core
-from simhw.accelerator.network import kept_network
+from simhw.accelerator.network import NOWHERE, kept_network
 from simhw.accelerator.run import Progress, Run, Steps
 from simhw.accelerator.view import LayerView
 from simhw.core.dataflow import Dataflow, dataflow_kinds
@@ -24,7 +24,7 @@ from simhw.parameters import Parameters, load, of_another
 from simhw.result import Result
 from simhw.shapes import LayerShape
 from simhw.technology import Technology, load_technology, technology_names
-from simhw.trace import LayerTrace, Trace
+from simhw.trace import LayerTrace, StreamTrace, Trace
 
 ENGINES = ("compiled", "stepped")
 
@@ -73,7 +73,7 @@ def simulate(
         kind: (transform, given.get(transform.PARAMETERS or ""))
         for kind, transform in core.transforms_of(description.transforms).items()
     }
-    chosen = _chosen_layers(source, layers, transforms)
+    chosen = _chosen_layers(source, layers, description.name, run.dataflow.KINDS, transforms)
     plan = _phases(run.dataflow, description, source, chosen, mapping)
     table = _table(technology if technology is not None else description.technology)
     accuracy = None
@@ -111,9 +111,7 @@ def simulate(
         layers=tuple(run.layers),
         phases=tuple(run.phases),
         accuracy=accuracy,
-        not_simulated=tuple({"name": name, "op": op} for name, op in source.not_layers)
-        if layers is None
-        else (),
+        not_simulated=() if layers is not None else tuple(source.nodes_beside(x.name for x in chosen)),
         timeline=tuple(run.timeline) if log else None,
     )
     return result if table is None else _priced(result, run.grouped, table)
@@ -215,18 +213,30 @@ def _refuse_useless(dataflow: Dataflow, description: Description, kind: str) -> 
         raise DescriptionError(f"{own.NOUN}: {description.name} {why_not}")
 
 
-def _chosen_layers(trace: Trace, names: Sequence[str] | None, transforms: Chosen) -> list[LayerView]:
+def _chosen_layers(
+    trace: Trace, names: Sequence[str] | None, machine: str, kinds: Sequence[str], transforms: Chosen
+) -> list[LayerView]:
+    """Return the layers that run: those named, or all of the kinds that the machine takes."""
     if names is not None:
         if isinstance(names, str) or not names:
             raise DescriptionError(f"layers: wants names of layers in a list, got {names!r}")
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice:
             raise DescriptionError(f"layers: names {twice[0]} twice; each layer runs once")
-    chosen = trace.layers if names is None else [trace.layer(name) for name in names]
+    taken = trace.of_kinds(kinds) or trace.of_kinds()
+    chosen = taken if names is None else [trace.layer(name) for name in names]
+    refused = [
+        f"{trace.name}: {layer.name} is of kind {layer.kind}, and {machine} takes {' and '.join(kinds)}; "
+        "wants a layer that it takes, or another accelerator"
+        for layer in chosen
+        if layer.kind not in kinds
+    ]
+    if refused:
+        raise DescriptionError(refused)
     return _views(trace, chosen, transforms)
 
 
-def _views(trace: Trace, layers: Iterable[LayerTrace], transforms: Chosen) -> list[LayerView]:
+def _views(trace: Trace, layers: Iterable[LayerTrace | StreamTrace], transforms: Chosen) -> list[LayerView]:
     entrance = trace.graph["inputs"][0]
     reads = {n["name"]: n["inputs"][0] for n in trace.graph["nodes"]}
     network = kept_network(trace)
@@ -234,8 +244,8 @@ def _views(trace: Trace, layers: Iterable[LayerTrace], transforms: Chosen) -> li
         LayerView(
             layer,
             reads[layer.name] == entrance,
-            transforms=transforms,
-            **network.around[layer.name],
+            transforms={kind: one for kind, one in transforms.items() if layer.kind in one[0].KINDS},
+            **network.around.get(layer.name, NOWHERE),
         )
         for layer in layers
     ]
@@ -245,7 +255,7 @@ def _phases(
     dataflow: Dataflow,
     description: Description,
     trace: Trace,
-    layers: Sequence[LayerView],
+    layers: Sequence[Any],
     mapping: MappingSource | None,
 ) -> Steps:
     asked = mapping if mapping is not None else description.mapping
@@ -261,7 +271,7 @@ def _phases(
             return Steps(dataflow.plan(layers))
         if another is not None:
             raise MappingError(f"{place}: digests.network: {another}")
-    names = [layer.name for layer in trace.layers]
+    names = [layer.name for layer in trace.of_kinds()]
     shared = set(published) & set(names)
     # a description's own mapping may speak of another network; one that was asked for may not
     if mapping is not None and not shared:

@@ -22,6 +22,9 @@ class Around(TypedDict):
     pool: Pool | None
 
 
+NOWHERE = Around(fed_by=None, feeds=None, pool=None)  # of a layer whose neighbours do not count
+
+
 class Network:
     """A trace's graph, seen from its layers."""
 

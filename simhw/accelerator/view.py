@@ -3,73 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simhw.core.dataflow import Array, Pool
 from simhw.core.transform import Transform
-from simhw.shapes import LayerShape, NumberFormat
-from simhw.trace import LayerTrace
+from simhw.trace import LayerTrace, StreamTrace
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """A layer, and what its machine's transforms leave with it; in a closed loop its inputs are `given`.
+    """A layer of any kind: what its trace says of it, its place, and what its machine's transforms leave.
 
-    `transforms` are those of the machine, with the parameters that each was given, if any.
+    `transforms` are those of the machine, with the parameters that each was given, if any. In a closed
+    loop what it reads is `given`.
     """
 
-    traced: LayerTrace
+    traced: LayerTrace | StreamTrace
     reads_network_input: bool
-    given: Array | None = None
+    given: tuple[Array, ...] | None = None
     transforms: Mapping[str, tuple[Transform, Any]] = field(default_factory=dict)
     fed_by: tuple[str, ...] | None = None
     feeds: tuple[str, ...] | None = None
     pool: Pool | None = None
     _sides: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def name(self) -> str:
-        return self.traced.name
-
-    @property
-    def kind(self) -> str:
-        return self.traced.kind
-
-    @property
-    def shape(self) -> LayerShape:
-        return self.traced.shape
-
-    @property
-    def activation(self) -> str | None:
-        return self.traced.activation
-
-    @property
-    def formats(self) -> Mapping[str, NumberFormat]:
-        return self.traced.formats
-
-    @property
-    def shift(self) -> int:
-        return self.traced.shift
-
-    @property
-    def weights(self) -> Array:
-        return self.traced.weights
-
-    @property
-    def bias(self) -> Array:
-        return self.traced.bias
+    def __getattr__(self, name: str) -> Any:
+        """Return what the trace says, where this class has no other answer."""
+        if name.startswith("_"):  # of a copy that is being made, say
+            raise AttributeError(name)
+        return getattr(self.traced, name)
 
     @property
     def inputs(self) -> Array:
-        return self.traced.inputs if self.given is None else self.given
+        """What a convolution or linear layer reads."""
+        traced: Any = self.traced
+        return traced.inputs if self.given is None else self.given[0].reshape(traced.shape.input_shape)
 
     @property
-    def expected(self) -> Array:
-        return self.traced.expected
+    def operands(self) -> Mapping[str, Array]:
+        """What a stream reads, by name, and its numbers."""
+        traced: Any = self.traced
+        return traced.operands | dict(zip(traced.reads, self.given or (), strict=False))
 
-    def stored(self, tensor: str) -> Array | None:
-        return self.traced.stored(tensor)
+    def reading(self, inputs: tuple[Array, ...]) -> LayerView:
+        """Return the layer with other inputs."""
+        return replace(self, given=inputs)
 
     def side(self, transform: str) -> Any:
         """Return what a transform leaves with the layer, made when first asked for; `forget` drops it."""

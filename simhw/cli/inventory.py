@@ -26,6 +26,7 @@ from simhw.reference import datasets
 from simhw.reference.npz import Npz
 from simhw.result import Result, csv_text
 from simhw.shapes import LayerShape
+from simhw.stream import KIND
 from simhw.trace import Trace
 from simhw.workload import BareNetwork, Workload
 from simhw.workload.exporter import check_sizes
@@ -65,7 +66,7 @@ def workloads() -> list[Row]:
             {
                 "name": name,
                 "input": "x".join(map(str, workload.input_shape)),
-                "layers": len(workload.graph.layer_shapes(workload.input_shape)),
+                "layers": len(workload.layer_shapes),
                 "macs": workload.macs,
                 "parameters": workload.parameters,
                 "cites": workload.cites,
@@ -85,8 +86,8 @@ def traces() -> list[Row]:
                 "name": name,
                 "format": trace.format,
                 "images": trace.batch,
-                "layers": len(trace.layers),
-                "macs": sum(layer.shape.macs for layer in trace.layers),
+                "layers": len(trace.of_kinds()),
+                "macs": sum(layer.shape.macs for layer in trace.of_kinds()),
                 "inputs": trace.provenance.get("inputs"),
                 "weights": trace.provenance.get("weights"),
             }
@@ -447,9 +448,12 @@ _READERS: Mapping[str, Callable[[Path], str]] = {
 
 
 def layers_of(trace: Any) -> list[Row]:
-    """Return a row per layer of a trace."""
+    """Return a row per layer of a trace; that of a stream counts its operations by kind."""
     return [
-        {
+        {"layer": layer.name, "kind": layer.kind, "outputs": _times(layer.shape.output_shape)}
+        | {"macs": layer.shape.macs, **layer.shape.counts}
+        if layer.kind == KIND
+        else {
             "layer": layer.name,
             "kind": layer.kind,
             "inputs": _times(layer.shape.input_shape),
@@ -460,7 +464,7 @@ def layers_of(trace: Any) -> list[Row]:
             "macs": layer.shape.macs,
             "activation": layer.activation or "none",
         }
-        for layer in trace.layers
+        for layer in trace.of_kinds()
     ]
 
 
@@ -501,8 +505,9 @@ def _held(where: str | Path, shapes: Shapes) -> Shapes:
         sizes[f"{name}.inputs"] = math.prod(shape.input_shape)
         sizes[f"{name}.weights"] = math.prod(shape.weight_shape)
         sizes[name] = math.prod(shape.output_shape)
-    if sizes:
-        check_sizes(where, sizes)
+    if not sizes:
+        raise SimhwError(f"{where}: has no convolution or linear layer; these alone have a mapping")
+    check_sizes(where, sizes)
     return shapes
 
 

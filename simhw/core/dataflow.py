@@ -15,6 +15,7 @@ from simhw.core.registry import register
 from simhw.core.schedule import Schedule
 from simhw.core.spec import Spec
 from simhw.shapes import LayerShape, NumberFormat
+from simhw.stream import Operation, StreamShape
 
 Array = NDArray[Any]
 Steps = Generator[Event, Any, Any]
@@ -68,6 +69,26 @@ class Layer(Protocol):
     def pool(self) -> Pool | None: ...
 
 
+class StreamLayer(Protocol):
+    """What a dataflow sees of a layer of kind `elementwise`. Arrays are read-only."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def shape(self) -> StreamShape: ...
+    @property
+    def operations(self) -> tuple[Operation, ...]: ...
+    @property
+    def operands(self) -> Mapping[str, Array]: ...  # arrays that it reads, and its numbers (no axes), by name
+    @property
+    def expected(self) -> Array: ...
+    @property
+    def formats(self) -> Mapping[str, NumberFormat]: ...  # of every array and number by name, and of expected
+    def side(self, transform: str) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Role:
     """What a dataflow needs of whatever fills a role: fields or properties of its Spec, and whether it
@@ -116,6 +137,7 @@ class Dataflow:
     """
 
     KIND: ClassVar[str] = ""
+    KINDS: ClassVar[tuple[str, ...]] = ("conv", "linear")  # of layers that it takes
     ROLES: ClassVar[Mapping[str, Role]] = {}
     TRANSFORMS: ClassVar[tuple[str, ...]] = ()  # whose side data it takes, where a description lists them
     Options: ClassVar[type[Spec]] = Spec

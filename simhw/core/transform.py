@@ -20,6 +20,7 @@ class Transform:
     KIND: ClassVar[str] = ""
     WANTS: ClassVar[tuple[str, ...]] = ()  # transforms that must stand beside it
     EXCLUDES: ClassVar[tuple[str, ...]] = ()  # and that must not
+    KINDS: ClassVar[tuple[str, ...]] = ("conv", "linear")  # of layers with which it leaves something
     PARAMETERS: ClassVar[str | None] = None  # the kind of parameter files that it takes
 
     Options: ClassVar[type[Spec]] = Spec

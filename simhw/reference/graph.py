@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simhw.errors import WorkloadError, did_you_mean
+from simhw.reference import elementwise, ops
 from simhw.reference.numbers import (
     choose_format,
     format_for,
@@ -25,12 +26,47 @@ from simhw.reference.numbers import (
 )
 from simhw.reference.ops import LAYERS, OPS, Call, Node, Shape, layer_shape
 from simhw.shapes import FLOAT32, LayerShape, NumberFormat
+from simhw.stream import KIND, Operation, StreamShape
 
 Params = Mapping[str, np.ndarray]
 Formats = Mapping[str, NumberFormat]
 Override = Mapping[str, Callable[..., np.ndarray]]
 
 _BIAS_BITS = 52  # a quantized bias stays below 2**52: float64 holds it, and int64 its sum with any products
+
+
+def check_node(node: Node, source: str) -> tuple[Node, list[str]]:
+    """Return a node with every attribute read and defaulted, and its faults, wherever it stands."""
+    place = f"{source}:{node.name}"
+    op = OPS.get(node.op)
+    if op is None:
+        return node, [f"{place}: unknown op {node.op!r}{did_you_mean(node.op, OPS)}"]
+    faults: list[str] = []
+    if op.many and len(node.inputs) < op.many:
+        faults.append(f"{place}: reads {len(node.inputs)} tensors; {node.op} wants at least {op.many}")
+    elif not op.many and len(node.inputs) != 1:
+        faults.append(f"{place}: reads {len(node.inputs)} tensors; {node.op} wants 1")
+    faults += [
+        f"{place}: unknown attribute {name!r}{did_you_mean(name, op.attrs)}"
+        for name in node.attrs
+        if name not in op.attrs
+    ]
+    attrs = {}
+    for name, attr in op.attrs.items():
+        if name not in node.attrs:
+            attrs[name] = attr.default
+            if attr.required:
+                faults.append(f"{place}: {name}: missing; wants {attr.wants}")
+            continue
+        try:
+            attrs[name] = attr.read(node.attrs[name])
+        except (ValueError, TypeError, OverflowError):
+            faults.append(f"{place}: {name}: wants {attr.wants}, got {node.attrs[name]!r}")
+    read = Node(node.name, node.op, tuple(node.inputs), attrs)
+    if faults:
+        return read, faults
+    checked, wrong = op.check(read)
+    return checked, [f"{place}: {fault}" for fault in wrong]
 
 
 @dataclass(frozen=True)
@@ -50,41 +86,14 @@ class Graph:
         faults: list[str] = []
         if not self.nodes:
             raise WorkloadError(f"{self.source}:nodes: none found; wants at least one")
-        nodes = tuple(self._checked(node, faults) for node in self.nodes)
+        checked = [check_node(node, self.source) for node in self.nodes]
+        nodes = tuple(node for node, _ in checked)
+        faults += [fault for _, of_node in checked for fault in of_node]
         self._check_wiring(faults)
         if faults:
             raise WorkloadError(faults)
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "output", self.output or nodes[-1].name)
-
-    def _checked(self, node: Node, faults: list[str]) -> Node:
-        """Return the node with every attribute read and defaulted; add its faults."""
-        place = f"{self.source}:{node.name}"
-        op = OPS.get(node.op)
-        if op is None:
-            faults.append(f"{place}: unknown op {node.op!r}{did_you_mean(node.op, OPS)}")
-            return node
-        if op.many and len(node.inputs) < 2:
-            faults.append(f"{place}: reads {len(node.inputs)} tensors; {node.op} wants at least 2")
-        elif not op.many and len(node.inputs) != 1:
-            faults.append(f"{place}: reads {len(node.inputs)} tensors; {node.op} wants 1")
-        faults += [
-            f"{place}: unknown attribute {name!r}{did_you_mean(name, op.attrs)}"
-            for name in node.attrs
-            if name not in op.attrs
-        ]
-        attrs = {}
-        for name, attr in op.attrs.items():
-            if name not in node.attrs:
-                attrs[name] = attr.default
-                if attr.required:
-                    faults.append(f"{place}: {name}: missing; wants {attr.wants}")
-                continue
-            try:
-                attrs[name] = attr.read(node.attrs[name])
-            except (ValueError, TypeError, OverflowError):
-                faults.append(f"{place}: {name}: wants {attr.wants}, got {node.attrs[name]!r}")
-        return Node(node.name, node.op, tuple(node.inputs), attrs)
 
     def _check_wiring(self, faults: list[str]) -> None:
         names = [node.name for node in self.nodes]
@@ -156,6 +165,12 @@ class Graph:
         """Return the LayerShape of every conv and linear node, in order."""
         shapes = self.shapes(input_chw, batch)
         return {n.name: layer_shape(n, shapes[n.inputs[0]]) for n in self.nodes if n.op in LAYERS}
+
+    def stream_shapes(self, input_chw: Sequence[int], batch: int = 1) -> dict[str, StreamShape]:
+        """Return the StreamShape of every elementwise node, in order."""
+        shapes = self.shapes(input_chw, batch)
+        streams = [node for node in self.nodes if node.op == KIND]
+        return {node.name: ops.stream_shape(node, [shapes[name] for name in node.inputs]) for node in streams}
 
     def param_shapes(self, input_chw: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """Return the shape of every parameter the graph needs, by tensor name."""
@@ -285,7 +300,8 @@ class Graph:
             own["weights"] = self._stored(f"{node.name}.weights", own["weights"], weights_format)
             if "bias" in own and own["bias"].dtype.kind == "f":
                 own["bias"] = quantize_bias(own["bias"], given[0].fraction + weights_format.fraction)
-        return op.whole(Call(node, inputs, own, given, weights_format, node_formats[node.name]))
+        parts = ops.part_formats(node, formats)
+        return op.whole(Call(node, inputs, own, given, weights_format, node_formats[node.name], parts))
 
     def _stored(self, name: str, array: np.ndarray, fmt: NumberFormat) -> np.ndarray:
         """Return the array as `fmt` stores it: real numbers quantized, integers taken as they are."""
@@ -332,6 +348,8 @@ class Graph:
                     faults.append(
                         f"{self.source}:{own}: differs in format from its input; {node.op} keeps the format"
                     )
+            for part in OPS[node.op].parts(node):
+                given(f"{node.name}.{part}")
             if node.op in LAYERS:
                 sums = first.fraction + given(f"{node.name}.weights").fraction
                 bias = formats.get(f"{node.name}.bias")
@@ -376,10 +394,24 @@ def calibrate(
             raise WorkloadError(f"{graph.source}:{name}: holds NaN or infinity; wants finite numbers")
         largest[name] = max(largest.get(name, 0.0), size)
 
+    def watched(node: Node) -> Callable[..., np.ndarray]:
+        """Return what runs a stream and measures each array that it makes, and its numbers."""
+        found = ops.operations(node)
+
+        def compute(one: Operation, operands: Sequence[np.ndarray]) -> np.ndarray:
+            made = elementwise.in_float32(one, operands)
+            measure(node.name if one.makes == found[-1].makes else f"{node.name}.{one.makes}", made)
+            return made
+
+        measure(f"{node.name}.constants", elementwise.constants(found))
+        names = node.attrs["names"]
+        return lambda *given: elementwise.run(found, dict(zip(names, given, strict=True)), compute)
+
+    streams = {node.name: watched(node) for node in graph.nodes if node.op == KIND}
     measure(graph.input, inputs)
     for start in range(0, len(inputs), images_at_once):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found by `measure`
-            for node, output in graph.run(inputs[start : start + images_at_once], params):
+            for node, output in graph.run(inputs[start : start + images_at_once], params, override=streams):
                 if not OPS[node.op].keeps_format:
                     measure(node.name, output)
     formats = {graph.input: given.get(graph.input) or format_for(largest[graph.input], bits)}
@@ -387,6 +419,9 @@ def calibrate(
     for node in graph.nodes:
         if node.op in LAYERS:
             formats |= _layer_formats(node, params, by_node[node.inputs[0]], bits, given)
+        for part in OPS[node.op].parts(node):
+            name = f"{node.name}.{part}"
+            formats[name] = given.get(name) or format_for(largest[name], bits)
         own = f"{node.name}.expected"
         if OPS[node.op].keeps_format:
             fmt = by_node[node.inputs[0]]

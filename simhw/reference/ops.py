@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from simhw.reference import fixed, layers
+from simhw import stream
+from simhw.reference import elementwise, fixed, layers
 from simhw.reference.layers import Pool
+from simhw.reference.numbers import quantize
 from simhw.shapes import FLOAT32, LayerShape, NumberFormat
+from simhw.stream import StreamShape
 
 Shape = tuple[int, int, int, int]  # images, channels, height, width
 LAYERS = ("conv", "linear")
+TRACED = (*LAYERS, stream.KIND)  # what a trace has as a layer
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Call:
     formats: Sequence[NumberFormat] = ()  # of the inputs
     weights_format: NumberFormat = FLOAT32
     out_format: NumberFormat = FLOAT32
+    parts: Mapping[str, NumberFormat] = field(default_factory=dict)  # of what the op makes inside
 
     @property
     def attrs(self) -> Mapping[str, Any]:
@@ -66,9 +71,11 @@ class Op:
     real: Callable[[Call], np.ndarray]
     whole: Callable[[Call], np.ndarray]
     attrs: Mapping[str, Attr] = field(default_factory=dict)
-    many: bool = False  # reads two tensors or more, not one
+    many: int = 0  # reads at least so many tensors; of most ops 0: reads one
     keeps_format: bool = False  # in fixed point its output has its input's format
     params: Callable[[Node, Shape], dict[str, tuple[int, ...]]] = _no_params
+    check: Callable[[Node], tuple[Node, Sequence[str]]] = lambda node: (node, ())  # attributes together
+    parts: Callable[[Node], Sequence[str]] = lambda node: ()  # what else has a number format
 
 
 def _count(value: Any, least: int = 1) -> int:
@@ -101,6 +108,12 @@ def _odd(value: Any) -> int:
     if _count(value) % 2 == 0:
         raise ValueError
     return int(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not value or not all(isinstance(one, str) for one in value):
+        raise ValueError
+    return tuple(value)
 
 
 def _activation(value: Any) -> str | None:
@@ -225,6 +238,55 @@ def _same_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     return shapes[0]
 
 
+def stream_shape(node: Node, shapes: Sequence[Shape]) -> StreamShape:
+    """Return the StreamShape of an elementwise node that reads tensors of these shapes."""
+    if len(set(shapes)) > 1:
+        raise ValueError(f"reads tensors of {_words(shapes)}; wants equal shapes")
+    n, c, h, w = shapes[0]
+    return StreamShape(batch=n, channels=c, height=h, width=w, operations=operations(node))
+
+
+def operations(node: Node) -> tuple[stream.Operation, ...]:
+    """Return the operations of an elementwise node."""
+    return stream.read(node.attrs["operations"], node.attrs["names"])[0]
+
+
+def _stream_check(node: Node) -> tuple[Node, Sequence[str]]:
+    """Hold the operations against what the node reads; it keeps the names under which they know that."""
+    names = node.attrs["names"] or node.inputs
+    if len(names) != len(node.inputs) or len(set(names)) < len(names):
+        return node, [f"names: wants {len(node.inputs)}, each once, got {', '.join(names)}"]
+    found, faults = stream.read(node.attrs["operations"], names)
+    attrs = {**node.attrs, "names": names, "operations": tuple(map(str, found))}
+    return (node if faults else replace(node, attrs=attrs)), faults
+
+
+def _stream_parts(node: Node) -> Sequence[str]:
+    made = operations(node)
+    return (*stream.made(made), *(("constants",) if stream.numbers(made) else ()))
+
+
+def _stream_real(call: Call) -> np.ndarray:
+    arrays = dict(zip(call.attrs["names"], call.inputs, strict=True))
+    return elementwise.run(operations(call.node), arrays, elementwise.in_float32)
+
+
+def _stream_whole(call: Call) -> np.ndarray:
+    found, names = operations(call.node), call.attrs["names"]
+    numbers = elementwise.constants(found)
+    formats = {**call.parts, **dict(zip(names, call.formats, strict=True)), found[-1].makes: call.out_format}
+    if numbers.size:
+        numbers = quantize(numbers, formats["constants"])
+        formats |= dict.fromkeys(stream.numbers(found), formats["constants"])
+    arrays = dict(zip(names, call.inputs, strict=True))
+    return elementwise.run(found, arrays, elementwise.in_fixed_point(formats), numbers)
+
+
+def part_formats(node: Node, formats: Mapping[str, NumberFormat]) -> dict[str, NumberFormat]:
+    """Return the formats of what a node makes inside, out of those by tensor name."""
+    return {part: formats[f"{node.name}.{part}"] for part in OPS[node.op].parts(node)}
+
+
 def _add_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     if len(set(shapes)) > 1:
         raise ValueError(f"adds tensors of {_words(shapes)}; wants equal shapes")
@@ -331,7 +393,7 @@ OPS: Mapping[str, Op] = MappingProxyType(
         "lrn": _real_op(lambda call, values: layers.lrn(values, **call.attrs), _LRN_ATTRS),
         "add": Op(
             attrs={"activation": _ACTIVATION},
-            many=True,
+            many=2,
             shape=_add_shape,
             real=lambda call: layers.add(call.inputs, call.attrs["activation"]),
             whole=lambda call: fixed.add(
@@ -339,10 +401,22 @@ OPS: Mapping[str, Op] = MappingProxyType(
             ),
         ),
         "concat": Op(
-            many=True,
+            many=2,
             shape=_concat_shape,
             real=lambda call: layers.concat(call.inputs),
             whole=lambda call: fixed.concat(call.inputs, call.formats, call.out_format),
+        ),
+        stream.KIND: Op(
+            attrs={
+                "operations": Attr(_texts, "a list of operations such as total = add(a, b)", required=True),
+                "names": Attr(_texts, "a list of names"),
+            },
+            many=1,
+            shape=lambda node, shapes: stream_shape(node, shapes).output_shape,
+            check=_stream_check,
+            parts=_stream_parts,
+            real=_stream_real,
+            whole=_stream_whole,
         ),
         "flatten": Op(
             shape=lambda node, shapes: (shapes[0][0], math.prod(shapes[0][1:]), 1, 1),

@@ -5,6 +5,10 @@ Tensors of a layer: `<layer>.weights` [M, C/groups, R, S], `.bias` [M] (in accum
 `<node>.expected` is kept of every other node whose output feeds a layer or leaves the network; `input` is
 the batch, `labels` [N] its classes where they are known. A tensor that equals another is an alias of it.
 
+A layer that is a stream of elementwise operations holds `<layer>.constants` (its numbers, in the order in
+which `simhw.stream.numbers` has them) and `.expected`; what it reads are aliases, `<layer>.<name>`, and the
+arrays that it makes inside have number formats under `<layer>.<name>` and no tensors.
+
 A transform that changed a layer's weights leaves tensors beside them, under other names; what they mean is
 its own business. Weights on lines leave `<layer>.coefficients` and `<layer>.fit`, as `simhw.reference.fitted`
 says; the weights are then the exact integers that the coefficients make, of 8, 16 or 32 bits.
@@ -13,7 +17,7 @@ says; the weights are then the exact integers that the coefficients make, of 8, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +25,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simhw import shipped
+from simhw import shipped, stream
 from simhw.errors import TraceError, did_you_mean
 from simhw.shapes import FLOAT32, LayerShape, NumberFormat
+from simhw.stream import KIND, StreamShape
 from simhw.trace import container
-from simhw.trace.tensors import REMAKE, Cut, Held, Tensor, sha256_of
+from simhw.trace.tensors import REMAKE, Cut, Held, Tensor, sha256_of, with_any_value
 
-__all__ = ["SUFFIX", "LayerTrace", "Trace", "image_digests_of", "network_digest", "sha256_of"]
+__all__ = ["SUFFIX", "LayerTrace", "StreamTrace", "Trace", "image_digests_of", "network_digest", "sha256_of"]
 
 SUFFIX = ".safetensors"
 LAYER_TENSORS = ("weights", "bias", "inputs", "expected")
@@ -86,10 +91,45 @@ class LayerTrace:
         return self.formats["bias"].fraction - self.formats["expected"].fraction
 
 
+@dataclass(frozen=True)
+class StreamTrace:
+    """A layer that is a stream of elementwise operations.
+
+    `formats` are of every array and number by the names that operations have for them, and of `expected`.
+    """
+
+    name: str
+    shape: StreamShape
+    formats: Mapping[str, NumberFormat]
+    _tensors: Mapping[str, Tensor] = field(repr=False, compare=False)
+    kind: Literal["elementwise"] = KIND
+
+    @property
+    def operations(self) -> tuple[stream.Operation, ...]:
+        return self.shape.operations
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of the arrays that it reads, in the order in which the graph has them."""
+        return tuple(name for name in self._tensors if name not in stream.TAKEN)
+
+    @property
+    def operands(self) -> dict[str, np.ndarray]:
+        """What the operations read that they do not make: arrays, and numbers as arrays without axes."""
+        arrays = {name: self._tensors[name].read().reshape(self.shape.output_shape) for name in self.reads}
+        numbers = stream.numbers(self.operations)
+        return arrays | {name: self._tensors["constants"].read()[i, ...] for i, name in enumerate(numbers)}
+
+    @property
+    def expected(self) -> np.ndarray:
+        return self._tensors["expected"].read()
+
+
 class Trace:
     """A network with its weights, a batch of inputs and the reference outputs of its layers.
 
     `graph` is plain data: {"inputs": [name], "nodes": [{"name", "op", "inputs", "attrs"}], "output": name}.
+    `layers` are its convolutions and linear layers, `streams` its layers of elementwise operations.
     A trace in memory and one from a file are used alike.
     """
 
@@ -117,22 +157,31 @@ class Trace:
             **{name: formats[of] for name, of in self.aliases.items() if of in formats},
         }
         self._tensors: dict[str, Tensor] = {}
+        strange = with_any_value(graph)
         for key, value in tensors.items():
             held = isinstance(value, np.ndarray)
-            self._tensors[key] = Held(value, f"{self._where}: {key}") if held else value
+            where = f"{self._where}: {key}"
+            self._tensors[key] = Held(value, where, key in strange) if held else value
         self._image_digests = None if image_digests is None else tuple(image_digests)
-        self.layers = self._layers()
-        self._by_name = {layer.name: layer for layer in self.layers}
+        self._by_name = {layer.name: layer for layer in self._layers()}
+        every = self._by_name.values()
+        self.layers = tuple(layer for layer in every if isinstance(layer, LayerTrace))
+        self.streams = tuple(layer for layer in every if isinstance(layer, StreamTrace))
 
     def __repr__(self) -> str:
-        return f"<Trace {self.name}: {len(self.layers)} layers, {self.batch} images, {self.format}>"
+        return f"<Trace {self.name}: {len(self._by_name)} layers, {self.batch} images, {self.format}>"
 
     # What it holds
 
-    def layer(self, name: str) -> LayerTrace:
+    def layer(self, name: str) -> Any:
+        """Return one layer, a LayerTrace or a StreamTrace."""
         if name not in self._by_name:
             raise TraceError(f"{self._where}: has no layer {name!r}{did_you_mean(name, self._by_name)}")
         return self._by_name[name]
+
+    def of_kinds(self, kinds: Iterable[str] | None = None) -> list[LayerTrace | StreamTrace]:
+        """Return the layers of some kinds, or all, in graph order."""
+        return [layer for layer in self._by_name.values() if kinds is None or layer.kind in kinds]
 
     def has(self, tensor: str) -> bool:
         return self.aliases.get(tensor, tensor) in self._tensors
@@ -166,10 +215,10 @@ class Trace:
         """What the whole network put out, in the reference model."""
         return self.tensor(f"{self.graph['output']}.expected")
 
-    @property
-    def not_layers(self) -> tuple[tuple[str, str], ...]:
-        """(name, op) of every node that is neither a convolution nor a linear layer."""
-        return tuple((n["name"], n["op"]) for n in self.graph["nodes"] if n["name"] not in self._by_name)
+    def nodes_beside(self, layers: Iterable[str]) -> list[dict[str, str]]:
+        """Return name and op of every node that is none of these layers."""
+        names = set(layers)
+        return [{"name": n["name"], "op": n["op"]} for n in self.graph["nodes"] if n["name"] not in names]
 
     # What tells it from others
 
@@ -300,22 +349,54 @@ class Trace:
         }  # fmt: skip
         return Trace(**{**now, **changes})
 
-    def _layers(self) -> tuple[LayerTrace, ...]:
+    def _layers(self) -> list[LayerTrace | StreamTrace]:
         """Return the layers in graph order, or raise all at once where graph and tensors disagree."""
         if len(getattr(self._tensors.get("input"), "shape", ())) != 4:
             raise TraceError(f"{self._where}: input: wants the batch of inputs [N, C, H, W]; {REMAKE}")
-        layers: list[LayerTrace] = []
+        layers: list[LayerTrace | StreamTrace] = []
         faults: list[str] = []
         for node in self.graph["nodes"]:
-            if node["op"] in ("conv", "linear"):
-                found = self._layer(node)
-                if isinstance(found, LayerTrace):
-                    layers.append(found)
-                else:
+            if node["op"] in ("conv", "linear", KIND):
+                found = self._stream(node) if node["op"] == KIND else self._layer(node)
+                if isinstance(found, list):
                     faults += found
+                else:
+                    layers.append(found)
         if faults:
             raise TraceError([f"{self._where}: {fault}; {REMAKE}" for fault in faults])
-        return tuple(layers)
+        return layers
+
+    def _stream(self, node: Mapping[str, Any]) -> StreamTrace | list[str]:
+        """Return the stream of a node, or what is wrong with it."""
+        name, attrs = node["name"], node["attrs"]
+        reads = tuple(attrs.get("names", ()))
+        operations, wrong = stream.read(tuple(attrs.get("operations", ())), reads)
+        if wrong or not operations:
+            return [f"{name}: {fault}" for fault in wrong or ("operations: is missing",)]
+        numbers, made = stream.numbers(operations), stream.made(operations)
+        full = {part: f"{name}.{part}" for part in (*reads, *(["constants"] if numbers else []), "expected")}
+        absent = self._absent(full.values(), (f"{name}.{array}" for array in made))
+        if absent:
+            return absent
+        tensors = {part: self._tensors[self.aliases.get(one, one)] for part, one in full.items()}
+        try:
+            n, c, h, w = tensors["expected"].shape
+            shape = StreamShape(batch=n, channels=c, height=h, width=w, operations=operations)
+        except ValueError as error:
+            return [f"{name}: its shapes do not fit together ({error})"]
+        wants = dict.fromkeys((*reads, "expected"), shape.output_shape) | {"constants": (len(numbers),)}
+        wrong = _misshapen(name, tensors, wants)
+        if wrong:
+            return wrong
+        formats = {part: self.formats[f"{name}.{part}"] for part in (*full, *made)}
+        formats |= dict.fromkeys(numbers, formats.get("constants", FLOAT32))
+        return StreamTrace(name, shape, formats | {operations[-1].makes: formats["expected"]}, tensors)
+
+    def _absent(self, tensors: Collection[str], others: Iterable[str] = ()) -> list[str]:
+        """Return which tensors are missing, and what has no number format of these and of others."""
+        formats = [one for one in (*tensors, *others) if one not in self.formats]
+        missing = [f"{one}: is missing" for one in tensors if not self.has(one)]
+        return missing + [f"{one}: has no number format" for one in formats]
 
     @cached_property
     def _beside(self) -> dict[str, list[str]]:
@@ -331,8 +412,7 @@ class Trace:
         """Return the layer of a node, or what is wrong with it."""
         name = node["name"]
         full = {part: f"{name}.{part}" for part in LAYER_TENSORS}
-        absent = [f"{one}: is missing" for one in full.values() if not self.has(one)]
-        absent += [f"{one}: has no number format" for one in full.values() if one not in self.formats]
+        absent = self._absent(full.values())
         beside = {part: f"{name}.{part}" for part in self._beside.get(name, ())}
         if len(fit := [part for part in FIT_TENSORS if part in beside]) == 1:
             absent += [f"{name}.{part}: is missing" for part in FIT_TENSORS if part not in fit]
@@ -348,11 +428,7 @@ class Trace:
             "weights": shape.weight_shape, "bias": (shape.out_channels,),
             "inputs": (self.batch, *shape.input_shape[1:]), "expected": shape.output_shape,
         }  # fmt: skip
-        wrong = [
-            f"{one}: has shape {list(has[part])}; its layer wants {list(wants[part])}"
-            for part, one in full.items()
-            if math.prod(has[part]) != math.prod(wants[part]) or has[part][:1] != wants[part][:1]
-        ]
+        wrong = _misshapen(name, {part: tensors[part] for part in full}, wants)
         if wrong:
             return wrong
         formats = {part: self.formats[one] for part, one in full.items()}
@@ -375,6 +451,15 @@ def image_digests_of(images: np.ndarray) -> tuple[str, ...]:
     """
     images = images.astype("<f4")
     return tuple(sha256_of([image.shape, sha256_of(image)]) for image in images)
+
+
+def _misshapen(layer: str, tensors: Mapping[str, Tensor], wants: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the tensors of a layer that hold more or less than it wants, or of more or fewer images."""
+    return [
+        f"{layer}.{part}: has shape {list(tensor.shape)}; its layer wants {list(wants[part])}"
+        for part, tensor in tensors.items()
+        if math.prod(tensor.shape) != math.prod(wants[part]) or tensor.shape[:1] != wants[part][:1]
+    ]
 
 
 def _is_per_image(name: str) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 
 from simhw.errors import TraceError
 from simhw.files import replacing
-from simhw.trace.tensors import CODES, DTYPES, REMAKE, Mapped, Tensor, as_json
+from simhw.trace.tensors import CODES, DTYPES, REMAKE, Mapped, Tensor, as_json, with_any_value
 
 SCHEMA = 1
 _OPENING = b'{"__metadata__":{"header_sha256":"'
@@ -60,10 +60,11 @@ def read(path: Path, verify: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise TraceError(f"{path}: is cut short: has {len(mapped)} bytes of {end}; {REMAKE}")
     if len(mapped) > end:
         raise TraceError(f"{path}: has {len(mapped) - end} bytes after its last tensor; {REMAKE}")
+    strange = with_any_value(about["graph"])
     return about, {
         name: Mapped(
             f"{path}: {name}", mapped, start + entry["data_offsets"][0], entry["shape"], entry["dtype"],
-            about["checksums"][name], verify,
+            about["checksums"][name], verify, name in strange,
         )
         for name, entry in table.items()
     }  # fmt: skip

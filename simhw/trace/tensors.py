@@ -6,12 +6,14 @@ import hashlib
 import json
 import math
 import mmap
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from simhw.errors import TraceError
+from simhw.stream import KIND
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1"}
 CODES = {np.dtype(text): code for code, text in DTYPES.items()}
@@ -36,10 +38,10 @@ class Tensor(Protocol):
 class Held:
     """A tensor in memory."""
 
-    def __init__(self, array: np.ndarray, where: str) -> None:
+    def __init__(self, array: np.ndarray, where: str, any_value: bool = False) -> None:
         self._array = np.ascontiguousarray(array).view()
         self._array.setflags(write=False)
-        self._where = where
+        self._where, self._any_value = where, any_value
         self.shape, self.dtype = array.shape, array.dtype
         if self.dtype not in CODES:
             raise ValueError(f"{where}: a trace does not hold {array.dtype}")
@@ -54,7 +56,7 @@ class Held:
 
     @cached_property
     def _checked(self) -> np.ndarray:
-        return finite(self._array, self._where)
+        return self._array if self._any_value else finite(self._array, self._where)
 
     def read(self) -> np.ndarray:
         return self._checked
@@ -72,8 +74,10 @@ class Mapped:
         dtype: str,
         checksum: str,
         verify: bool,
+        any_value: bool = False,
     ) -> None:
         self._where, self._mapped, self._offset, self._verify = where, mapped, offset, verify
+        self._any_value = any_value
         self.shape, self.dtype, self.checksum = tuple(shape), np.dtype(DTYPES[dtype]), checksum
 
     @cached_property
@@ -85,7 +89,7 @@ class Mapped:
             raise TraceError(
                 f"{self._where}: was altered since it was written (its checksum differs); {REMAKE}"
             )
-        return finite(flat.reshape(self.shape), self._where)
+        return flat.reshape(self.shape) if self._any_value else finite(flat.reshape(self.shape), self._where)
 
     def read(self) -> np.ndarray:
         return self._checked
@@ -108,6 +112,11 @@ class Cut:
 
     def read(self) -> np.ndarray:
         return self._whole.read()[: self._rows]
+
+
+def with_any_value(graph: Mapping[str, Any]) -> set[str]:
+    """Return the tensors in which NaN and infinity are values as others: what streams put out."""
+    return {f"{node['name']}.expected" for node in graph["nodes"] if node["op"] == KIND}
 
 
 def finite(array: np.ndarray, where: str) -> np.ndarray:

@@ -21,7 +21,7 @@ from simhw.reference import datasets
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph, calibrate, quantize_params
 from simhw.reference.numbers import quantize, storage_dtype
-from simhw.reference.ops import LAYERS, OPS, Call, Node, layer_shape
+from simhw.reference.ops import LAYERS, OPS, Call, Node, layer_shape, part_formats
 from simhw.shapes import FLOAT32, LayerShape, NumberFormat
 from simhw.trace import Trace, image_digests_of, sha256_of
 from simhw.transforms import sign_order
@@ -259,7 +259,8 @@ class Network:
         op, inputs = OPS[node.op], [live[read] for read in node.inputs]
         own = {kind: self.params[f"{node.name}.{kind}"] for kind in op.params(node, inputs[0].shape)}
         given = [self._forms[read] for read in node.inputs]
-        return op.whole(Call(node, inputs, own, given, FLOAT32, self._forms[node.name]))
+        parts = part_formats(node, self.formats)
+        return op.whole(Call(node, inputs, own, given, FLOAT32, self._forms[node.name], parts))
 
     def _compute_layer(
         self,

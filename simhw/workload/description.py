@@ -13,18 +13,21 @@
 A layer reads the layer above it, or what its `input` names. Its other fields are those of the reference
 model's op of that type, with two more ways to say `pad`: two numbers (height, width), or `same`, which is
 TensorFlow's: ceil(size / stride) outputs, the smaller half of the padding first.
+
+A layer of type `elementwise` lists `operations`, as `simhw.stream` has them. What it reads, one tensor or
+several of one shape, they call by its `names`, or failing that by the layers' own.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from simhw.errors import WorkloadError, did_you_mean
-from simhw.reference.graph import Graph
+from simhw.reference.graph import Graph, check_node
 from simhw.reference.ops import OPS, Node
 from simhw.workload.fields import DATA, WANTS_NAME, WEIGHTS, count, layer_name, names, text
 from simhw.workload.network import DataSource, WeightsSource, Workload
@@ -159,8 +162,8 @@ class _Reader:
         if len(nodes) == len(layers):
             return self.checked(tuple(nodes), shape)
         for node in nodes:  # how the layers hang together cannot be said; each alone can be
-            alone = replace(node, inputs=("input",) * (2 if OPS[node.op].many else 1))
-            self.checked((alone,), None)
+            for fault in check_node(node, "")[1]:
+                self.relay(fault.removeprefix(":"))
         return None
 
     def checked(self, nodes: tuple[Node, ...], shape: _InputShape) -> Graph | None:
@@ -233,8 +236,9 @@ class _Reader:
         place: Place = ("layers", named[-1])  # of two of one name, the last is the fault
         attr, _, rest = what.partition(": ")
         op = layers[named[-1]]["type"]
+        attr, _, item = attr.removesuffix("]").partition("[")
         if rest and attr in OPS[op].attrs:
-            place, what = (*place, _in_files(op, attr)), rest
+            place, what = (*place, _in_files(op, attr), *([int(item)] if item else [])), rest
         self.fault(place, what)
 
 

@@ -15,12 +15,14 @@ import simhw
 from simhw import parameters
 from simhw.errors import WorkloadError, did_you_mean
 from simhw.reference import datasets
+from simhw.reference.elementwise import constants
 from simhw.reference.fitted import Fitted, LayerFit
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph, calibrate, quantize_params
 from simhw.reference.numbers import quantize, storage_dtype
-from simhw.reference.ops import LAYERS
+from simhw.reference.ops import LAYERS, OPS, TRACED, operations
 from simhw.shapes import FLOAT32, NumberFormat
+from simhw.stream import KIND
 from simhw.trace import Trace, image_digests_of
 from simhw.workload.network import Workload
 from simhw.workload.weights import draw_weights, load_fitted, load_weights
@@ -93,9 +95,9 @@ def export(
         for name, layer in fitted.items():
             params[f"{name}.weights"] = layer.weights().astype(storage_dtype(layer.format))
         inputs = quantize(batch.pixels, formats[graph.input])
-    tensors = {graph.input: inputs, **_parameters(graph, params, bits)}
+    tensors = {graph.input: inputs, **_parameters(graph, params, formats)}
     tensors |= _outputs(graph, inputs, params, formats, progress)
-    if batch.labels is not None:
+    if batch.labels is not None and graph[graph.output].op != KIND:  # a picture names no class
         tensors["labels"] = batch.labels
     if bits:
         for name, layer in fitted.items():
@@ -106,7 +108,7 @@ def export(
         graph=graph.to_dict(),
         formats=_formats(graph, formats),
         tensors=tensors,
-        aliases={f"{n.name}.inputs": _source(graph, n.inputs[0]) for n in graph.nodes if n.op in LAYERS},
+        aliases=_aliases(graph),
         provenance={
             "workload": workload.name,
             "weights": source if fit is None else f"{source}, {_fit_text(fitted)}",
@@ -157,7 +159,8 @@ def load_params(
         graph, params = load_weights(path, workload)
         return graph, params, path.name
     seed = own.seed if seed is None else seed
-    return workload.graph, draw_weights(workload.graph, workload.input_shape, seed), f"random, seed {seed}"
+    params = draw_weights(workload.graph, workload.input_shape, seed)
+    return workload.graph, params, f"random, seed {seed}" if params else "none"
 
 
 def load_fitted_params(
@@ -294,9 +297,19 @@ def _room(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> dict[str, n
 
 def _kept(graph: Graph) -> set[str]:
     """Return the nodes whose outputs a trace keeps: layers, what layers read, what the network puts out."""
-    layers = [node for node in graph.nodes if node.op in LAYERS]
-    read = {_source(graph, node.inputs[0]).removesuffix(".expected") for node in layers}
+    layers = [node for node in graph.nodes if node.op in TRACED]
+    read = {source.removesuffix(".expected") for source in _aliases(graph).values()}
     return ({node.name for node in layers} | read | {graph.output}) - {graph.input}
+
+
+def _aliases(graph: Graph) -> dict[str, str]:
+    """Return the tensor that holds each thing that a layer reads; a stream reads things by its own names."""
+    return {
+        f"{node.name}.{name}": _source(graph, read)
+        for node in graph.nodes
+        if node.op in TRACED
+        for name, read in zip(node.attrs.get("names", ("inputs",)), node.inputs, strict=True)
+    }
 
 
 def _source(graph: Graph, name: str) -> str:
@@ -306,13 +319,19 @@ def _source(graph: Graph, name: str) -> str:
     return name if name == graph.input else f"{name}.expected"
 
 
-def _parameters(graph: Graph, params: Mapping[str, np.ndarray], bits: int) -> dict[str, np.ndarray]:
-    """Return the parameters a trace holds: a layer without a bias has one of zeros."""
+def _parameters(
+    graph: Graph, params: Mapping[str, np.ndarray], formats: Mapping[str, NumberFormat] | None
+) -> dict[str, np.ndarray]:
+    """Return the parameters a trace holds: a layer without a bias has one of zeros, a stream its numbers."""
     held = dict(params)
     for node in graph.nodes:
         if node.op in LAYERS:
-            zeros = np.zeros(node.attrs["out_channels"], np.int64 if bits else np.float32)
+            zeros = np.zeros(node.attrs["out_channels"], np.int64 if formats else np.float32)
             held.setdefault(f"{node.name}.bias", zeros)
+        elif "constants" in OPS[node.op].parts(node):
+            name = f"{node.name}.constants"
+            values = constants(operations(node))
+            held[name] = quantize(values, formats[name]) if formats else values
     return held
 
 
@@ -320,7 +339,8 @@ def _formats(graph: Graph, chosen: Mapping[str, NumberFormat] | None) -> dict[st
     """Return the format of each tensor a trace speaks of."""
     formats = dict(chosen or {graph.input: FLOAT32})
     for node in graph.nodes:
-        formats.setdefault(f"{node.name}.expected", FLOAT32)
+        for part in ("expected", *OPS[node.op].parts(node)):
+            formats.setdefault(f"{node.name}.{part}", FLOAT32)
         if node.op in LAYERS:
             given = formats[node.inputs[0] if node.inputs[0] == graph.input else f"{node.inputs[0]}.expected"]
             weights = formats.setdefault(f"{node.name}.weights", FLOAT32)

@@ -13,6 +13,7 @@ import numpy as np
 from simhw.reference.fold import fuse
 from simhw.reference.graph import Graph
 from simhw.shapes import LayerShape
+from simhw.stream import StreamShape
 from simhw.trace import network_digest
 
 
@@ -56,9 +57,15 @@ class Workload:
     path: Path | None = None
 
     @property
+    def layer_shapes(self) -> dict[str, LayerShape | StreamShape]:
+        """The shapes of its layers, for one image."""
+        size = self.input_shape
+        return {**self.graph.layer_shapes(size), **self.graph.stream_shapes(size)}
+
+    @property
     def macs(self) -> int:
-        """Products of one image: convolutions and linear layers, padding included."""
-        return sum(shape.macs for shape in self.graph.layer_shapes(self.input_shape).values())
+        """Products of one image: convolutions and linear layers, padding included, and streams."""
+        return sum(shape.macs for shape in self.layer_shapes.values())
 
     @property
     def parameters(self) -> int:

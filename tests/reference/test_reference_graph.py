@@ -69,7 +69,7 @@ def test_all_faults_of_a_graph_are_told_at_once():
         Node("c6", "relu", ("c1", "c5")),
     )
     known = (
-        "add, avgpool, batchnorm, concat, conv, flatten, globalavgpool, linear, lrn, maxpool, "
+        "add, avgpool, batchnorm, concat, conv, elementwise, flatten, globalavgpool, linear, lrn, maxpool, "
         "relu, relu6, sigmoid, softmax, subsample_pad"
     )
     assert found == [
